@@ -1,0 +1,80 @@
+"""What all commands share: where output goes, progress, tables, and how errors end a command."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from microtvm.errors import MicrotvmError
+
+errors = Console(stderr=True, soft_wrap=True, highlight=False)
+"""Standard error: messages and progress."""
+
+
+def emit_json(value: Any) -> None:
+    """One JSON object on standard output."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def emit_text(text: str) -> None:
+    """Plain text on standard output."""
+    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+
+def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> None:
+    """A table on standard output; columns of numbers are aligned to the right."""
+    table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
+    for index, column in enumerate(columns):
+        numeric = bool(rows) and all(_numeric(row[index]) for row in rows)
+        table.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console = Console(file=sys.stdout, highlight=False)
+    if not console.is_terminal:
+        # Whoever reads a table without a terminal may be a program: nothing is cut or wrapped.
+        console = Console(file=sys.stdout, highlight=False, width=240)
+    console.print(table, markup=False)
+
+
+def _numeric(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").replace("-", "").replace("%", "").isdigit()
+
+
+@contextmanager
+def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, if that is a terminal and `quiet` is false."""
+    if quiet or not errors.is_terminal:
+        yield lambda what, done, total: None
+        return
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=errors,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def report(what: str, done: int, total: int) -> None:
+            bar.update(task, description=what, completed=done, total=total)
+
+        yield report
+
+
+def report_error(error: MicrotvmError, verbose: bool) -> int:
+    """Print a failure and what to try; returns the exit status."""
+    if verbose:
+        errors.print(traceback.format_exc(), markup=False)
+    errors.print(f"error: {error.message}", style="red", markup=False)
+    if error.hint:
+        errors.print(f"hint: {error.hint}", markup=False)
+    return error.exit_status

@@ -1,0 +1,127 @@
+"""`microtvm compile` and `microtvm check`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from microtvm.check import Check, check_model
+from microtvm.cli.console import emit_json, emit_table, emit_text, progress
+from microtvm.inference import prefix_of
+from microtvm.memory import PLANNERS
+from microtvm.pipeline import STAGES, compile_model
+from microtvm.target import load_cpu
+
+
+@click.command("compile")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--cpu", "cpu_name", default="cortex-m4", show_default=True, help="Core to compile for."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the library.")
+@click.option("--prefix", help="Begins all C symbols; by default the model's name.")
+@click.option(
+    "--planner",
+    type=click.Choice(PLANNERS),
+    default="auto",
+    show_default=True,
+    help="How the arena is planned; `exact` needs the extra of that name.",
+)
+@click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
+@click.option(
+    "--dump-after", type=click.Choice(STAGES), help="Print the text form after a stage, then go on."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def compile_(
+    model: Path,
+    cpu_name: str,
+    output: Path | None,
+    prefix: str | None,
+    planner: str,
+    strip_edges: bool,
+    dump_after: str | None,
+    as_json: bool,
+) -> None:
+    """Compile MODEL to a C library: <prefix>.h, <prefix>.c and metadata.json."""
+
+    dumped: list[str] = []
+
+    def dump(stage: str, text: str) -> None:
+        if stage == dump_after:
+            dumped.append(text)
+
+    with progress(as_json) as report:
+        report("compiling", 0, 1)
+        compiled = compile_model(
+            model,
+            load_cpu(cpu_name),
+            prefix=prefix or prefix_of(model),
+            planner=planner,
+            strip_edges=strip_edges,
+            dump=dump,
+        )
+    folder = output or Path(compiled.library.prefix)
+    compiled.library.write(folder)
+    metadata = compiled.library.metadata
+    if as_json:
+        emit_json(
+            {
+                "folder": str(folder),
+                "files": list(compiled.library.files),
+                "prefix": compiled.library.prefix,
+                "hash": metadata["hash"],
+                "arena_bytes": metadata["arena_bytes"],
+                "scratch_bytes": metadata["scratch_bytes"],
+                "lower_bound_bytes": metadata["lower_bound_bytes"],
+                "planner": metadata["planner"],
+                "weights_bytes": metadata["weights_bytes"],
+                "operators": len(metadata["operators"]),
+                **({"dump": "\n".join(dumped)} if dump_after else {}),
+            }
+        )
+        return
+    if dump_after:
+        emit_text("\n".join(dumped))
+        return
+    layout = compiled.layout
+    emit_table(
+        (str(folder), "bytes"),
+        [
+            ("arena", f"{layout.arena_bytes:,}"),
+            ("  tensors", f"{layout.tensor_bytes:,}"),
+            ("  scratch", f"{layout.scratch_bytes:,}"),
+            (
+                f"  lower bound (planner: {layout.plan.planner})",
+                f"{layout.plan.lower_bound_bytes:,}",
+            ),
+            ("weights", f"{metadata['weights_bytes']:,}"),
+        ],
+    )
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def check(model: Path, as_json: bool) -> None:
+    """List everything in MODEL that can't be compiled, all at once; status 2 if there is any."""
+    found = check_model(model)
+    if as_json:
+        emit_json(found.as_json())
+    else:
+        _print_check(found)
+    if not found.ok:
+        raise click.exceptions.Exit(2)
+
+
+def _print_check(found: Check) -> None:
+    listed = ", ".join(f"{count} {name}" for name, count in sorted(found.operators.items()))
+    emit_text(f"{found.model}: {listed or 'no operators'}")
+    for kind, values in (("input", found.inputs), ("output", found.outputs)):
+        for value in values:
+            emit_text(f"{kind} {value}")
+    for problem in found.problems:
+        hint = f" ({problem.hint})" if problem.hint else ""
+        emit_text(f"can't be compiled: {problem}{hint}")
+    if found.ok:
+        emit_text("can be compiled")

@@ -1,0 +1,140 @@
+"""`microtvm run`: a model file or a project to outputs and measurements."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from microtvm.cli.console import emit_json, emit_table, emit_text, progress
+from microtvm.cli.footprint import footprint_json, footprint_rows
+from microtvm.device import load_metadata
+from microtvm.errors import UserError
+from microtvm.inference import RunResult, prepare, require_emulator, run_project
+from microtvm.npz import check_writable, load_inputs, save_outputs
+from microtvm.project import Project, build_project, load_project
+from microtvm.target import load_board
+
+
+@click.command()
+@click.argument("target", metavar="MODEL|PROJECT", type=click.Path(path_type=Path))
+@click.option(
+    "--board", "board_name", help="Board to run a model on; `microtvm boards` lists them."
+)
+@click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz.")
+@click.option("--output", "output_file", type=click.Path(path_type=Path), help="Outputs, .npz.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here.")
+@click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def run(
+    target: Path,
+    board_name: str | None,
+    input_file: Path | None,
+    output_file: Path | None,
+    keep: Path | None,
+    strip_edges: bool,
+    as_json: bool,
+) -> None:
+    """Run MODEL on a board, or a PROJECT made by `microtvm create`.
+
+    The inputs come from an .npz file: an array for each input, matched by name if all names match,
+    else by order; arrays with one more leading dimension are a batch. Without --input they are made
+    up, the same every time.
+    """
+    if output_file is not None:
+        check_writable(output_file)
+    with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
+        folder = Path(temporary) if keep is None else keep
+        project = _project(target, board_name, folder, strip_edges, report)
+        model = load_metadata(project.library.metadata)
+        inputs = None if input_file is None else load_inputs(input_file, model)
+        result = run_project(project, inputs, progress=report)
+    if output_file is not None:
+        save_outputs(output_file, result.outputs)
+    if as_json:
+        emit_json(result_json(result, project))
+    else:
+        _print(result, project)
+
+
+def _project(
+    target: Path,
+    board_name: str | None,
+    folder: Path,
+    strip_edges: bool,
+    report: Callable[[str, int, int], None],
+) -> Project:
+    """The built project that `target` is, or that it becomes in `folder`."""
+    if target.is_dir():
+        project = load_project(target)
+        if board_name is not None:
+            raise UserError(
+                f"the project {target} has its board already",
+                hint="leave out --board, or give a model file",
+            )
+        require_emulator(project.board)
+        report("building", 0, 1)
+        build_project(project)
+        return project
+    if board_name is None:
+        raise UserError(
+            f"which board is {target} to run on?",
+            hint="add --board host, or one that `microtvm boards` lists",
+        )
+    board = load_board(board_name)
+    require_emulator(board)
+    return prepare(target, board, folder, progress=report, strip_edges=strip_edges)
+
+
+def result_json(result: RunResult, project: Project) -> dict[str, Any]:
+    """What --json prints."""
+    counts = result.counts
+    return {
+        "board": result.board,
+        "model": project.library.name,
+        "outputs": [
+            {"name": name, "shape": list(a.shape), "dtype": a.dtype.name}
+            for name, a in result.outputs.items()
+        ],
+        "instructions": None if counts is None else counts.instructions,
+        "instructions_resolution": None if counts is None else counts.resolution,
+        "instructions_note": "" if counts is None else counts.note,
+        "cycles": result.cycles,
+        # A model has no state to prepare: its tables are constants.
+        "init_instructions": 0,
+        "macs": _macs(project),
+        "operators": []
+        if counts is None
+        else [
+            {
+                "name": o.name,
+                "instructions": o.instructions,
+                "loads": o.loads,
+                "stores": o.stores,
+            }
+            for o in counts.operators
+        ],
+        "memory": footprint_json(result.footprint, stack_measured=result.stack_measured),
+    }
+
+
+def _macs(project: Project) -> int:
+    return sum(o.get("macs", 0) for o in project.library.metadata["operators"])
+
+
+def _print(result: RunResult, project: Project) -> None:
+    for name, array in result.outputs.items():
+        shown = np.array2string(array, threshold=20)
+        emit_text(f"{name} {array.dtype}{list(array.shape)} = {shown}")
+    rows = []
+    if result.counts is not None:
+        counts, macs = result.counts, _macs(project)
+        certainty = "exact" if counts.exact else f"± {counts.resolution:.0f}: {counts.note}"
+        rate = f", {counts.instructions / macs:.2f} a MAC" if macs else ""
+        rows.append(("instructions", f"{counts.instructions:,} ({certainty}{rate})"))
+    rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
+    emit_table((f"on {result.board}", ""), rows)

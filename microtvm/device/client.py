@@ -1,0 +1,297 @@
+"""The host's end of the link: sessions and requests over any transport, every wait bounded."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from microtvm.device.frame import Damage, FrameDecoder, Packet, crc32, frame_encode
+from microtvm.device.status import Status
+from microtvm.device.transport.base import Transport, TransportClosed, TransportTimeout
+from microtvm.device.window import Window
+from microtvm.device.wire import (
+    NONCE_BYTES,
+    PROTOCOL,
+    Answer,
+    Hello,
+    Kind,
+    Request,
+    describe,
+    hello_request,
+    parse_answer,
+    parse_hello,
+)
+from microtvm.errors import DeviceError, LinkError
+
+HELLO_S = 20.0
+ANSWER_S = 20.0
+RUN_S = 600.0
+RETRY_S = 0.5
+LONGEST_RETRY_S = 8.0
+WATCH_S = 0.25
+WRITE_S = 20.0
+DEATH_GRACE_S = 1.0
+
+LAST_WORDS = b"mtvm: "
+"""What the text of a target that stops begins with; it stands between two delimiters."""
+
+READ_BYTES = 65536
+KEPT_TEXT_BYTES = 2048
+KEPT_TEXT_LINES = 20
+
+
+@dataclass(frozen=True)
+class Timing:
+    """All waits of a client, in seconds."""
+
+    hello_s: float = HELLO_S
+    """For a device to start and to answer the first request."""
+    answer_s: float = ANSWER_S
+    """Silence after which a device that isn't computing is given up."""
+    run_s: float = RUN_S
+    """The longest run."""
+    retry_s: float = RETRY_S
+    """Silence after which a request is sent again; doubled each time, up to LONGEST_RETRY_S."""
+    write_s: float = WRITE_S
+    """For the transport to take what is written."""
+    watch_s: float = WATCH_S
+    """How soon the end of an emulator is noticed whose stream stays open."""
+
+
+class _Retry:
+    """When to ask again: after `first_s` of silence, then after twice as long, and so on."""
+
+    def __init__(self, first_s: float, now_s: float) -> None:
+        self._first_s = first_s
+        self.restart(now_s)
+
+    def restart(self, now_s: float) -> None:
+        self._wait_s = self._first_s
+        self.due_s = now_s + self._wait_s
+
+    def back_off(self, now_s: float) -> None:
+        self._wait_s = min(self._wait_s * 2, max(LONGEST_RETRY_S, self._first_s))
+        self.due_s = now_s + self._wait_s
+
+
+class Client:
+    """One session with one device at a time. After an error only `hello` is of any use."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        timing: Timing | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.transport = transport
+        self.timing = timing or Timing()
+        self._clock = clock
+        self._decoder = FrameDecoder()
+        self._text = bytearray()
+        self._quiet = False
+        self._window: Window | None = None
+        self._broken = ""
+
+    @property
+    def retransmissions(self) -> int:
+        """How many frames of this session were sent again."""
+        return self._window.retransmissions if self._window else 0
+
+    def hello(self) -> Hello:
+        """Starts a session, also with a device that is just starting or in the middle of another.
+
+        Raises LinkError when nothing that speaks this protocol answers within `timing.hello_s`,
+        DeviceError when the process behind the link ends.
+        """
+        self._window = None
+        self._decoder.seed = 0
+        self._broken = "the session did not begin"
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        while crc32(nonce) == 0:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+        request = hello_request(nonce)
+        frame = frame_encode(bytes([0, request.kind]) + request.payload)
+        start_s = self._clock()
+        retry = _Retry(self.timing.retry_s, start_s)
+        self._write(frame, "to start a session")
+        while True:
+            now_s = self._clock()
+            if now_s >= start_s + self.timing.hello_s:
+                raise self._silent("no answer to the first request", self.timing.hello_s)
+            if now_s >= retry.due_s:
+                retry.back_off(now_s)
+                self._write(frame, "to start a session")
+            for event in self._read(min(retry.due_s, start_s + self.timing.hello_s)):
+                if isinstance(event, Damage):
+                    continue
+                if event.data[1] == Kind.STARTED:
+                    retry.restart(self._clock())
+                    self._write(frame, "to start a session")
+                hello = self._parse_hello(event, nonce)
+                if hello:
+                    self._decoder.seed = crc32(nonce)
+                    self._window = Window(hello.window_bytes, crc32(nonce))
+                    self._broken = ""
+                    return hello
+
+    def _parse_hello(self, packet: Packet, nonce: bytes) -> Hello | None:
+        parsed = parse_answer(packet.data)
+        if not parsed or parsed[1].kind != Kind.HELLO:
+            return None
+        answer = parsed[1]
+        if answer.status == Status.VERSION:
+            raise LinkError(
+                f"the device speaks version {answer.detail} of the protocol, "
+                f"this host version {PROTOCOL}",
+                hint="build the project again with this version of microtvm",
+            )
+        if answer.status != Status.OK:
+            raise LinkError(f"the device refuses a session: {describe(answer)}")
+        hello = parse_hello(answer.payload)
+        return hello if hello.nonce == nonce else None
+
+    def call(self, request: Request, what: str, run_s: float | None = None) -> Answer:
+        """One request and its answer; `what` completes "while ..." in messages. See `exchange`."""
+        return self.exchange([request], what, run_s=run_s)[0]
+
+    def exchange(
+        self,
+        requests: Sequence[Request],
+        what: str,
+        *,
+        run_s: float | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> list[Answer]:
+        """Answers of any status to all requests, in their order.
+
+        As many are in flight as the device's window takes. A run or a reset is sent alone. `run_s`
+        overrides `timing.run_s`; `progress` gets the number of requests answered so far. Raises
+        LinkError when the device is silent for too long, DeviceError when it restarted or its
+        process ended.
+        """
+        if self._broken or self._window is None:
+            raise LinkError(f"the link can't be used any more: {self._broken or 'no session yet'}")
+        self._broken = f"it failed while {what}"
+        window = self._window
+        window.submit(requests)
+        self._drive(window, what, self.timing.run_s if run_s is None else run_s, progress)
+        self._broken = ""
+        return window.answers
+
+    def _drive(
+        self, window: Window, what: str, run_s: float, progress: Callable[[int], None] | None
+    ) -> None:
+        heard_s = self._clock()
+        retry = _Retry(self.timing.retry_s, heard_s)
+        while not window.finished:
+            self._send_all(window, what)
+            now_s = self._clock()
+            limit_s = run_s if window.accepted else self.timing.answer_s
+            if now_s >= heard_s + limit_s:
+                raise self._silent(
+                    f"no {'result' if window.accepted else 'answer'} while {what}", limit_s
+                )
+            if now_s >= retry.due_s:
+                retry.back_off(now_s)
+                window.on_silence()
+                continue
+            events = self._read(min(retry.due_s, heard_s + limit_s), what)
+            if any([self._handle(window, event, what) for event in events]):
+                heard_s = self._clock()
+                retry.restart(heard_s)
+                if progress:
+                    progress(window.answered)
+
+    def _send_all(self, window: Window, what: str) -> None:
+        frames = []
+        while (frame := window.next_frame()) is not None:
+            frames.append(frame)
+        if frames:
+            self._write(b"".join(frames), f"while {what}")
+
+    def _handle(self, window: Window, event: Packet | Damage, what: str) -> bool:
+        """Whether the device got any further."""
+        if isinstance(event, Damage):
+            if not self._quiet:
+                window.on_damage()
+            self._quiet = True
+            return False
+        self._quiet = False
+        if event.plain:
+            if event.data[1] == Kind.STARTED and not window.on_restart():
+                raise self._gone(f"the device restarted before or while {what}")
+            if event.data[1] == Kind.DAMAGED:
+                window.on_damage()
+            return False
+        parsed = parse_answer(event.data)
+        return parsed is not None and window.on_answer(*parsed)
+
+    def _write(self, data: bytes, when: str) -> None:
+        try:
+            self.transport.write(data, self.timing.write_s)
+        except TransportClosed as error:
+            raise self._closed(error, when) from error
+
+    def _read(
+        self, until_s: float, what: str = "waiting for its first answer"
+    ) -> list[Packet | Damage]:
+        wait_s = min(max(until_s - self._clock(), 0.0), self.timing.watch_s)
+        try:
+            data = self.transport.read(READ_BYTES, wait_s)
+        except TransportTimeout:
+            death = self.transport.death(0.0)
+            if death:
+                raise self._gone(f"{death} while {what}") from None
+            return []
+        except TransportClosed as error:
+            raise self._closed(error, f"while {what}") from error
+        events = self._decoder.feed(data)
+        for event in events:
+            if isinstance(event, Damage):
+                if event.data.startswith(LAST_WORDS):
+                    words = event.data[len(LAST_WORDS) :].decode("ascii", "replace")
+                    raise self._gone(f"the device stopped while {what}: {words}")
+                if _is_text(event.data):
+                    self._text += event.data + b"\n"
+                    del self._text[:-KEPT_TEXT_BYTES]
+        return events
+
+    def _closed(self, error: TransportClosed, when: str) -> DeviceError:
+        death = self.transport.death(DEATH_GRACE_S)
+        return self._gone(f"{death or error.message} {when}")
+
+    def _gone(self, problem: str) -> DeviceError:
+        return DeviceError(problem + self._last_words(), hint=_CRASH_HINT)
+
+    def _silent(self, problem: str, limit_s: float) -> LinkError:
+        return LinkError(
+            f"{self.transport.name}: {problem} within {limit_s:g} s{self._last_words()}",
+            hint=_SILENCE_HINT,
+        )
+
+    def _last_words(self) -> str:
+        """What the target printed, beside the link or on it between frames."""
+        partial = self._decoder.partial
+        on_link = bytes(self._text) + (partial if _is_text(partial) else b"")
+        text = "".join(chr(byte) if byte in _PRINTABLE else "." for byte in on_link)
+        lines = [line for line in text.splitlines() if line.strip()][-KEPT_TEXT_LINES:]
+        printed = self.transport.printed().splitlines() + lines
+        return "; it printed last:\n" + "\n".join(printed) if printed else "; it printed nothing"
+
+
+_PRINTABLE = frozenset(range(32, 127)) | {9, 10, 13}
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether a person may have meant it: a damaged frame is nothing to show."""
+    return 10 * sum(byte in _PRINTABLE for byte in data) >= 9 * len(data)
+
+
+_SILENCE_HINT = (
+    "is the board powered, is the speed right, does it run an image made by microtvm, "
+    "is it busy with a longer run?"
+)
+_CRASH_HINT = "the stack may be too small for the model, or the board's memory map wrong"

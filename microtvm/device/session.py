@@ -1,0 +1,366 @@
+"""A session with a model on a device: arrays in, arrays out, and a look at everything in
+between."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NoReturn, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from microtvm.device.client import Client, Timing
+from microtvm.device.description import Tensor, ask_device, find, load_metadata, near
+from microtvm.device.frame import packet_bytes
+from microtvm.device.status import Status
+from microtvm.device.transport.base import Transport
+from microtvm.device.wire import Answer, Kind, Reader, Request, describe, number
+from microtvm.errors import DeviceError, LinkError, UserError
+from microtvm.util import Array
+
+PING_BYTES = 8
+HEADER_BYTES = 2
+"""Sequence number and kind, in front of every request's payload."""
+
+Progress = Callable[[int, int], None]
+"""Called with the bytes moved so far and the bytes to move."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the device says of a run."""
+
+    step: int
+    """How many operators of the inference have run."""
+    ticks: int
+    """What the operators of this request took by the board's counter, modulo 2**32; 0 without
+    one."""
+
+
+@dataclass(frozen=True)
+class OperatorTime:
+    """What one operator took."""
+
+    name: str
+    ticks: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What each operator of one inference took, by the board's counter."""
+
+    operators: tuple[OperatorTime, ...]
+    ticks_hz: int
+    """How often the counter ticks in a second, 0 where that is unknown."""
+
+    @property
+    def ticks(self) -> int:
+        """All operators together."""
+        return sum(operator.ticks for operator in self.operators)
+
+
+class Session:
+    """A model on a device, for as long as the `with` block lasts.
+
+    Arrays are given and returned by tensor name; names of the model file serve as well. After a
+    LinkError or a DeviceError that came of the link, the session is over.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        metadata: Path | Mapping[str, Any] | None = None,
+        *,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Takes over the transport and starts a session.
+
+        `metadata` is a `metadata.json` or its content; without it the device is asked for what it
+        has. Raises LinkError, DeviceError (also when the device runs another model) and UserError
+        (bad metadata).
+        """
+        self._transport = transport
+        self._given: dict[int, bytes] = {}
+        self._step = 0
+        self._closed = False
+        self.last_run: Run | None = None
+        try:
+            expected = None if metadata is None else load_metadata(metadata)
+            self._client = Client(transport, timing, clock=clock)
+            self.hello = self._client.hello()
+            self.model = expected or ask_device(self._client, self.hello)
+            self._check_model()
+        except BaseException:
+            transport.close()
+            raise
+
+    def _check_model(self) -> None:
+        found = self.hello.model_hash
+        if found != self.model.model_hash:
+            raise DeviceError(
+                f"the device runs model {self.hello.model_name} of hash {found.hex()}, "
+                f"the metadata is of {self.model.name}, hash {self.model.model_hash.hex()}",
+                hint="build and flash the project again",
+            )
+
+    @property
+    def retransmissions(self) -> int:
+        """How many frames had to be sent again because the line damaged them."""
+        return self._client.retransmissions
+
+    @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of the operators, in the order in which they run."""
+        return self.model.operators
+
+    def run(
+        self,
+        inputs: Mapping[str, npt.ArrayLike],
+        *,
+        timeout_s: float | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Array]:
+        """One inference, as an application would run it, without any hooks.
+
+        `inputs` has an array of exact shape and type for every input. Returns every output by name,
+        in the model's order. `timeout_s` limits the computing, not the transfer. `last_run` has its
+        ticks.
+        """
+        self._write_all(self._check_inputs(inputs), progress)
+        self._run(Request(Kind.RUN), "running the model", timeout_s)
+        return {tensor.name: self._read(tensor) for tensor in self.model.outputs}
+
+    def run_through(
+        self,
+        operator: str | int,
+        inputs: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Run:
+        """Runs operators one by one through `operator` (name or index) and holds there, for `read`.
+
+        Goes on from where the last call held, if that is before `operator` and no inputs are given;
+        otherwise starts again from the given inputs, or from those given last.
+        """
+        index = self.model.operator(operator)
+        restart = inputs is not None or not 0 < self._step <= index
+        if restart:
+            self._write_all(self._inputs_or_last(inputs))
+        payload = number(index) + number(int(restart))
+        name = self.model.operators[index]
+        return self._run(Request(Kind.RUN_THROUGH, payload), f"running through {name}", timeout_s)
+
+    def profile(
+        self,
+        inputs: Mapping[str, npt.ArrayLike] | None = None,
+        *,
+        timeout_s: float | None = None,
+    ) -> Profile:
+        """Runs one inference operator by operator and returns what each took.
+
+        Uses `inputs`, or those given last. DeviceError where the board has no counter.
+        """
+        if not self.hello.has_ticks:
+            raise DeviceError("the board has no counter, so there is nothing to profile with")
+        times = []
+        given: Mapping[str, npt.ArrayLike] | None = inputs
+        for index, name in enumerate(self.model.operators):
+            if index == 0:
+                self._write_all(self._inputs_or_last(given))
+            payload = number(index) + number(int(index == 0))
+            run = self._run(Request(Kind.RUN_THROUGH, payload), f"profiling {name}", timeout_s)
+            times.append(OperatorTime(name, run.ticks))
+        return Profile(tuple(times), self.hello.ticks_hz)
+
+    def read(self, name: str) -> Array:
+        """A tensor as it is now: an input, an output, or anything alive where `run_through` holds.
+
+        UserError when there is no such tensor, or when it holds no value at this point.
+        """
+        return self._read(self.model.tensor(name))
+
+    def stack_peak(self) -> int:
+        """The deepest use of the stack since the start, in bytes; DeviceError where it isn't
+        measured."""
+        answer = self._ask(Request(Kind.STACK), "asking for the stack's peak")
+        reader = Reader(answer.payload, "STACK")
+        peak_bytes = reader.number("peak")
+        reader.end()
+        return peak_bytes
+
+    def ping(self) -> float:
+        """Sends a few bytes there and back; returns how many seconds that took."""
+        data = secrets.token_bytes(PING_BYTES)
+        start_s = time.perf_counter()
+        answer = self._ask(Request(Kind.PING, data), "pinging")
+        if answer.payload != data:
+            raise LinkError(f"a ping of {data.hex()} came back as {answer.payload.hex()}")
+        return time.perf_counter() - start_s
+
+    def reset(self) -> None:
+        """Restarts the board and begins anew; DeviceError where the board can't, or runs another
+        model then."""
+        self._ask(Request(Kind.RESET), "resetting the board")
+        self._step = 0
+        self.hello = self._client.hello()
+        self._check_model()
+
+    def close(self) -> None:
+        """Closes the link; an emulator or process behind it is ended."""
+        self._closed = True
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _check_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[int, bytes]:
+        names = [tensor.name for tensor in self.model.inputs]
+        contents: dict[int, bytes] = {}
+        for name, value in inputs.items():
+            tensor = find(self.model.inputs, name)
+            if tensor is None:
+                raise UserError(
+                    f"model {self.model.name} has no input {name!r}", hint=near(name, names)
+                )
+            if tensor.index in contents:
+                raise UserError(f"input {tensor.name} of model {self.model.name} is given twice")
+            contents[tensor.index] = _content(tensor, value)
+        missing = [tensor.name for tensor in self.model.inputs if tensor.index not in contents]
+        if missing:
+            raise UserError(
+                f"no array for input {', '.join(missing)} of model {self.model.name}",
+                hint=f"given: {', '.join(inputs) or 'none'}",
+            )
+        return contents
+
+    def _inputs_or_last(self, inputs: Mapping[str, npt.ArrayLike] | None) -> dict[int, bytes]:
+        if inputs is not None:
+            return self._check_inputs(inputs)
+        if not self._given and self.model.inputs:
+            raise UserError(
+                f"model {self.model.name} has no inputs yet", hint="give them with this call"
+            )
+        return self._given
+
+    def _write_all(self, contents: dict[int, bytes], progress: Progress | None = None) -> None:
+        self._check_open()
+        requests = []
+        ends = [0]
+        room = packet_bytes(self.hello.frame_bytes) - HEADER_BYTES
+        for index, content in contents.items():
+            offset = 0
+            while offset < len(content):
+                place = number(index) + number(offset)
+                part = content[offset : offset + room - len(place)]
+                requests.append(Request(Kind.WRITE, place + part))
+                offset += len(part)
+                ends.append(ends[-1] + len(part))
+        self._given = contents
+        self._step = 0
+        answers = self._client.exchange(
+            requests,
+            "writing the inputs",
+            progress=progress and (lambda done: progress(ends[done], ends[-1])),
+        )
+        for answer in answers:
+            self._check(answer, "writing the inputs")
+
+    def _run(self, request: Request, what: str, timeout_s: float | None) -> Run:
+        self._check_open()
+        answer = self._check(self._client.call(request, what, timeout_s), what)
+        reader = Reader(answer.payload, request.kind.name)
+        run = Run(
+            step=reader.number("step", len(self.model.operators)), ticks=reader.number("ticks")
+        )
+        reader.end()
+        self._step = run.step
+        self.last_run = run
+        return run
+
+    def _read(self, tensor: Tensor) -> Array:
+        self._check_open()
+        what = f"reading tensor {tensor.name}"
+        pieces = []
+        for offset in range(0, tensor.size_bytes, self.hello.read_bytes):
+            count = min(self.hello.read_bytes, tensor.size_bytes - offset)
+            pieces.append((offset, count))
+        requests = [
+            Request(Kind.READ, number(tensor.index) + number(offset) + number(count))
+            for offset, count in pieces
+        ]
+        content = bytearray()
+        answers = self._client.exchange(requests, what)
+        for (_, count), answer in zip(pieces, answers, strict=True):
+            if answer.status in (Status.NOT_YET, Status.GONE):
+                self._refuse_dead(tensor, answer)
+            self._check(answer, what)
+            if len(answer.payload) != count:
+                raise LinkError(f"{len(answer.payload)} bytes came instead of {count} while {what}")
+            content += answer.payload
+        return np.frombuffer(bytes(content), tensor.dtype).reshape(tensor.shape).copy()
+
+    def _refuse_dead(self, tensor: Tensor, answer: Answer) -> NoReturn:
+        producer = max(tensor.live_from - 1, 0)
+        hint = ""
+        if producer < len(self.model.operators):
+            hint = f"read it after run_through({self.model.operators[producer]!r})"
+        raise UserError(
+            f"tensor {tensor.name} can't be read after {answer.detail} of "
+            f"{len(self.model.operators)} operators: {describe(answer)}",
+            hint=hint,
+        )
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise UserError(
+                f"the session with model {self.model.name} is closed",
+                hint="open another one, and use it inside its `with` block",
+            )
+
+    def _ask(self, request: Request, what: str) -> Answer:
+        self._check_open()
+        return self._check(self._client.call(request, what), what)
+
+    def _check(self, answer: Answer, what: str) -> Answer:
+        """The answer, unless it is an error: then that is raised."""
+        if answer.status == Status.OK:
+            return answer
+        problem = f"{what}: {describe(answer)}"
+        if answer.status in (Status.INPUT_MISSING, Status.INPUT_OVERWRITTEN):
+            tensors = self.model.tensors
+            index = answer.detail
+            name = tensors[index].name if index < len(tensors) else str(index)
+            raise UserError(f"{problem}: {name}", hint="run the model with all its inputs")
+        raise DeviceError(problem)
+
+
+def _content(tensor: Tensor, value: npt.ArrayLike) -> bytes:
+    """The bytes of an input; UserError where shape or type is another."""
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("<") != tensor.dtype:
+        hint = ""
+        if tensor.scale and array.dtype.kind == "f":
+            hint = f"quantise it: round(x / {tensor.scale:g}) + {tensor.zero_point}, then saturate"
+        raise UserError(
+            f"input {tensor.name} is of type {tensor.dtype.name}, the array is {array.dtype.name}",
+            hint=hint,
+        )
+    if array.shape != tensor.shape:
+        raise UserError(
+            f"input {tensor.name} has shape {list(tensor.shape)}, the array {list(array.shape)}"
+        )
+    return np.ascontiguousarray(array, tensor.dtype).tobytes()

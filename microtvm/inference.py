@@ -1,0 +1,260 @@
+"""A model on a board, start to end: compile, create a project, build, boot, infer, measure."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from microtvm.device import Session, Timing, open_emulator, open_process
+from microtvm.device.count import (
+    Activation,
+    CountReader,
+    build_plugin,
+    load_problem,
+    plugin_argv,
+)
+from microtvm.doctor import install_line
+from microtvm.errors import BoardError, DeviceError, ToolError, UserError
+from microtvm.npz import Inputs, random_inputs
+from microtvm.pipeline import compile_model, is_taken
+from microtvm.project import (
+    Footprint,
+    Project,
+    build_project,
+    create_project,
+    measure,
+)
+from microtvm.target import Board, Emulator
+from microtvm.util import Array
+
+AROUND_RUN = 32
+"""At most so many instructions of the server lie between its two readings of a board's counter,
+beside those of the model's run."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+def _silent(_what: str, _done: int, _total: int) -> None:
+    """The progress that nobody watches."""
+
+
+@dataclass(frozen=True)
+class OperatorCount:
+    """What one operator took in one inference."""
+
+    name: str
+    instructions: int
+    loads: int
+    stores: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Instructions of one inference, entry to exit of the model's run.
+
+    `resolution` is how many instructions the figure may be off: 1 from the emulator's plugin, which
+    is exact; from a board's counter the length of a tick and what the server adds.
+    """
+
+    instructions: int
+    resolution: float
+    operators: tuple[OperatorCount, ...]
+    """Empty where a board's counter was read."""
+    note: str = ""
+    """Why the count isn't exact; empty if it is."""
+
+    @property
+    def exact(self) -> bool:
+        """The figure is the number of instructions, not an estimate."""
+        return not self.note
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run gives: outputs by name in the model's order, and what was measured."""
+
+    board: str
+    outputs: dict[str, Array]
+    """Stacked along a new first dimension if the inputs were."""
+    counts: Counts | None
+    """None where nothing counts instructions: on the host."""
+    cycles: int | None
+    """None where the machine has no model of time, as QEMU has none."""
+    footprint: Footprint
+    """With the measured depth of the stack in the place of the reserve, where it is measured."""
+    stack_measured: bool
+
+
+def prepare(
+    model: Path,
+    board: Board,
+    folder: Path,
+    *,
+    progress: Progress = _silent,
+    strip_edges: bool = False,
+    planner: str = "auto",
+) -> Project:
+    """A model file to a built project for `board` in `folder`, which must be new or empty.
+
+    It has the model library in `library` and the project in `project`.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"{folder} is not empty", hint="choose a folder that is new")
+    progress("compiling", 0, 3)
+    compiled = compile_model(
+        model, board.cpu, prefix=prefix_of(model), strip_edges=strip_edges, planner=planner
+    )
+    library = folder / "library"
+    compiled.library.write(library)
+    progress("creating", 1, 3)
+    project = create_project(library, board, folder / "project")
+    progress("building", 2, 3)
+    build_project(project)
+    progress("built", 3, 3)
+    return project
+
+
+def prefix_of(model: Path) -> str:
+    """A C identifier for a model file: its name, _ for what is no letter or digit."""
+    stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in model.stem).lower()
+    return (stem if stem[:1].isalpha() and not is_taken(stem) else f"m_{stem}")[:40]
+
+
+def require_emulator(board: Board) -> Emulator:
+    """The board's emulator; BoardError if it has none, ToolError if its program is missing."""
+    emulator = board.emulator
+    if emulator is None:
+        raise BoardError(
+            f"board {board.name} has no emulator",
+            hint="flash it, and open a session over its serial port",
+        )
+    program = emulator.argv[0]
+    if emulator.kind == "qemu" and shutil.which(program) is None:
+        raise ToolError(
+            f"running on {board.name} needs {program}, which is not on the PATH",
+            hint=f"things to try: {install_line(program)}; microtvm doctor lists all tools",
+        )
+    return emulator
+
+
+@dataclass(frozen=True)
+class Booted:
+    """A session with an emulated or native board, and what counts its instructions."""
+
+    session: Session
+    counter: CountReader | None
+    why_not_exact: str
+
+
+def boot(project: Project, scratch: Path, *, timing: Timing | None = None) -> Booted:
+    """Start the built project in the board's emulator, or as a process of the host.
+
+    Counts go to a file in the folder `scratch`.
+    """
+    emulator = require_emulator(project.board)
+    metadata = project.library.metadata
+    if emulator.kind == "process":
+        session = open_process(emulator.command(project.elf), metadata, timing=timing)
+        return Booted(session, None, "a process of the host is not counted")
+    argv = emulator.command(project.elf, "{serial}")
+    plugin = build_plugin()
+    problem: str | None = plugin.reason
+    counter = None
+    if plugin.path is not None:
+        problem = load_problem(argv[0], plugin.path)
+        if problem is None:
+            output = scratch / "counts"
+            argv += plugin_argv(project.elf, _labels(project), output, plugin=plugin.path)
+            counter = CountReader(output)
+    return Booted(open_emulator(argv, metadata, timing=timing), counter, problem or "")
+
+
+RUN_LABEL = "run"
+
+
+def _labels(project: Project) -> dict[str, str]:
+    prefix = project.library.prefix
+    labels = {RUN_LABEL: f"{prefix}_run"}
+    for operator in project.library.metadata.get("operators", ()):
+        labels[f"op:{operator['name']}"] = operator["function"]
+    return labels
+
+
+def run_project(
+    project: Project,
+    inputs: Inputs | None = None,
+    *,
+    progress: Progress = _silent,
+    timing: Timing | None = None,
+) -> RunResult:
+    """Boot a built project and run all inputs; without any, one run from a fixed seed.
+
+    Instructions are those of the second inference: a single input is run twice.
+    """
+    footprint = measure(project.elf, project.library)
+    with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
+        booted = boot(project, Path(scratch), timing=timing)
+        with booted.session as session:
+            given = random_inputs(session.model) if inputs is None else inputs
+            runs = given.runs * 2 if len(given.runs) == 1 else given.runs
+            rows: list[dict[str, Array]] = []
+            counts: Counts | None = None
+            for index, arrays in enumerate(runs):
+                progress("running", index, len(runs))
+                rows.append(session.run(arrays))
+                taken = _counts(booted, project)
+                counts = taken if index == 1 else counts
+            progress("running", len(runs), len(runs))
+            measured = session.hello.has_stack
+            stack = session.stack_peak() if measured else footprint.ram.stack
+    rows = rows[-len(given.runs) :]
+    outputs = {
+        n: np.stack([r[n] for r in rows]) if given.stacked else a for n, a in rows[0].items()
+    }
+    return RunResult(
+        board=project.board.name,
+        outputs=outputs,
+        counts=counts,
+        cycles=None,
+        footprint=footprint.with_stack(stack),
+        stack_measured=measured,
+    )
+
+
+def _counts(booted: Booted, project: Project) -> Counts | None:
+    """What the last run took."""
+    if booted.counter is None:
+        return _board_counts(booted, project.board)
+    found = booted.counter.new()
+    totals = [a for a in found if a.label == RUN_LABEL]
+    if len(totals) != 1:
+        raise DeviceError(
+            f"{project.library.prefix}_run was entered {len(totals)} times in one inference"
+        )
+    return Counts(totals[0].instructions, 1.0, tuple(_operators(found)))
+
+
+def _board_counts(booted: Booted, board: Board) -> Counts | None:
+    """From the board's counter, whose time is QEMU's count of instructions, a nanosecond each."""
+    run, hertz = booted.session.last_run, booted.session.hello.ticks_hz
+    emulated = board.emulator is not None and board.emulator.icount
+    if run is None or not hertz or not emulated:
+        return None
+    per_tick = 1e9 / hertz
+    return Counts(round(run.ticks * per_tick), per_tick + AROUND_RUN, (), booted.why_not_exact)
+
+
+def _operators(found: Sequence[Activation]) -> list[OperatorCount]:
+    return [
+        OperatorCount(a.label.removeprefix("op:"), a.instructions, a.loads, a.stores)
+        for a in found
+        if a.label != RUN_LABEL
+    ]

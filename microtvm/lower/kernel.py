@@ -1,0 +1,116 @@
+"""A group of nodes to a loop program: the nodes' tensor expressions under the target's schedule."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microtvm import te
+from microtvm.errors import IRError
+from microtvm.graph.ir import Graph, Node, TensorType
+from microtvm.isa.schedule import Choice, apply
+from microtvm.ops.base import NodeContext
+from microtvm.ops.registry import find
+from microtvm.passes.fuse import Group
+from microtvm.target import Cpu
+from microtvm.te.tensor import Tensor, reads_of
+from microtvm.tir.expr import Expr
+from microtvm.tir.stmt import Buffer, Program
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A lowered group. `program.params` are the group's inputs, its outputs, then constants."""
+
+    group: Group
+    program: Program
+    in_place: bool
+    """The output may be in the first input's memory.
+
+    Each element is read just before it is written.
+    """
+    macs: int
+    """Multiply-accumulates of one run, padding counted."""
+
+    @property
+    def constants(self) -> tuple[Buffer, ...]:
+        """Constant params, in order."""
+        return tuple(b for b in self.program.params if b.scope == "const")
+
+
+def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = None) -> Kernel:
+    """The loop program of one group for a core; `choice` are the schedule's knobs."""
+    tensors: dict[str, Tensor] = {}
+    args: list[Tensor] = []
+    for node in group.nodes:
+        ctx = NodeContext.of(graph, node)
+        op = find(node.op)
+        views = op.views(ctx).inputs
+        # An expression over vectors names no axis: it takes any shape as it comes.
+        any_shape = op.elementwise and views != tuple(t.shape for t in ctx.inputs)
+        inputs = []
+        for position, (value, shape) in enumerate(zip(node.inputs, views, strict=True)):
+            if value in graph.constants:
+                array = graph.constants[value].reshape(shape)
+                inputs.append(te.constant(array, f"{node.op}_{position}"))
+                continue
+            if value not in tensors:
+                made = te.placeholder(shape, graph.types[value].dtype, f"x{len(args)}")
+                tensors[value] = made
+                args.append(made)
+            inputs.append(tensors[value] if any_shape else reshaped(tensors[value], shape))
+        tensors.update(zip(node.outputs, op.compute(ctx, inputs), strict=True))
+    order = [tensors[v] for v in group.inputs]
+    outputs = [tensors[v] for v in group.outputs]
+    schedule = te.create_schedule(outputs)
+    apply(schedule, cpu, choice or Choice())
+    program = te.lower(schedule, [*order, *outputs], group.name, notes=_notes(graph, group))
+    macs = sum(find(n.op).macs(NodeContext.of(graph, n)) for n in group.nodes)
+    return Kernel(group, program, _in_place(group, outputs), macs)
+
+
+def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The same elements in the same order under another shape, by index arithmetic."""
+    if tensor.shape == shape:
+        return tensor
+
+    def element(*index: Expr) -> Expr:
+        flat = index[0] * 0
+        for i, n in zip(index, shape, strict=True):
+            flat = flat * n + i
+        parts = []
+        for n in reversed(tensor.shape):
+            parts.append(flat % n)
+            flat = flat // n
+        return tensor[tuple(reversed(parts))]
+
+    result: Tensor = te.compute(shape, element, "view")
+    return result
+
+
+def _in_place(group: Group, outputs: list[Tensor]) -> bool:
+    if len(outputs) != 1 or outputs[0].op is None:
+        return False
+    for t in reads_of(outputs[0].op.bodies):
+        if t.op is not None or (t.data is None and t.shape != outputs[0].shape):
+            return False
+    return all(find(n.op).elementwise for n in group.nodes)
+
+
+def describe(t: TensorType) -> str:
+    """A type in a few characters: int8[1,25,5,64]."""
+    return f"{t.dtype}[{','.join(map(str, t.shape))}]"
+
+
+def _notes(graph: Graph, group: Group) -> tuple[str, ...]:
+    return tuple(_note(graph, node) for node in group.nodes)
+
+
+def _note(graph: Graph, node: Node) -> str:
+    if not node.outputs:
+        raise IRError(f"node {node.name} has no output")
+    ins = ", ".join(describe(graph.types[v]) for v in node.inputs)
+    outs = ", ".join(describe(graph.types[v]) for v in node.outputs)
+    attrs = ", ".join(
+        f"{k}={list(v) if isinstance(v, tuple) else v}" for k, v in node.attrs.items()
+    )
+    return f"{node.op}({ins}) -> {outs}" + (f"; {attrs}" if attrs else "")

@@ -1,0 +1,112 @@
+"""The way of a model, stage by stage: read this page and you know the compiler.
+
+Each stage has a text form: `dump` is called with the stage's name and its text, `--dump-after
+STAGE` prints it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from microtvm.codegen.layout import Layout, lay_out
+from microtvm.codegen.library import Library, generate
+from microtvm.errors import UserError
+from microtvm.frontend import load_model
+from microtvm.graph.ir import Graph
+from microtvm.graph.text import print_graph
+from microtvm.lower.kernel import Kernel, lower_group
+from microtvm.memory.picture import picture
+from microtvm.ops.verify import verify
+from microtvm.passes import PASSES
+from microtvm.passes.fuse import Fused, fuse
+from microtvm.target import Cpu
+from microtvm.tir.text import program_text
+
+STAGES = ("import", *(p.name for p in PASSES), "fuse", "tir", "memory", "c")
+"""The names that `--dump-after` takes, in the order of the pipeline."""
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled model: the library to write, and every level that it came through."""
+
+    library: Library
+    graph: Graph
+    fused: Fused
+    kernels: tuple[Kernel, ...]
+    layout: Layout
+
+
+def compile_model(
+    model: Path,
+    cpu: Cpu,
+    *,
+    prefix: str | None = None,
+    planner: str = "auto",
+    strip_edges: bool = False,
+    dump: Callable[[str, str], None] = lambda stage, text: None,
+) -> Compiled:
+    """A model file to a model library for a CPU.
+
+    `prefix` names the library and all its C symbols (by default the file's name made an
+    identifier); `planner` is one of memory.PLANNERS; `strip_edges` drops float or uint8 conversions
+    at a quantised model's inputs and outputs. Raises ModelError for what can't be compiled.
+    """
+    graph = load_model(model, strip_edges=strip_edges)
+    dump("import", print_graph(graph))
+    return compile_graph(graph, cpu, prefix=prefix, planner=planner, dump=dump)
+
+
+def compile_graph(
+    graph: Graph,
+    cpu: Cpu,
+    *,
+    prefix: str | None = None,
+    planner: str = "auto",
+    dump: Callable[[str, str], None] = lambda stage, text: None,
+) -> Compiled:
+    """A verified graph to a model library; see `compile_model`."""
+    for transformation in PASSES:
+        graph = transformation.run(graph)
+        verify(graph)
+        dump(transformation.name, print_graph(graph))
+    fused = fuse(graph)
+    dump("fuse", "\n".join(f"{g.name}: {', '.join(n.name for n in g.nodes)}" for g in fused.groups))
+    kernels = tuple(lower_group(graph, group, cpu) for group in fused.groups)
+    dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
+    layout = lay_out(fused, kernels, planner=planner)
+    dump("memory", picture(layout.requests, layout.plan))
+    chosen = check_prefix(prefix or graph.name)
+    library = generate(fused, kernels, layout, chosen, cpu.name)
+    dump("c", library.files[f"{library.prefix}.c"])
+    return Compiled(library, graph, fused, kernels, layout)
+
+
+# C99 7.1.2, and what a project has beside the model: `<prefix>.h` must not hide one of these.
+_HEADERS = frozenset({
+    "assert", "board", "complex", "ctype", "errno", "fenv", "float",
+    "inttypes", "iso646", "limits", "locale", "math", "platform", "setjmp",
+    "signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib",
+    "string", "tgmath", "time", "wchar", "wctype",
+})  # fmt: skip
+
+
+def check_prefix(prefix: str) -> str:
+    """`prefix` if it can begin C identifiers and name C files; UserError otherwise."""
+    if not prefix.isidentifier() or not prefix.isascii() or len(prefix) > 40:
+        raise UserError(
+            f"{prefix!r} can't begin C identifiers",
+            hint="use at most 40 letters, digits and underscores, not beginning with a digit",
+        )
+    if is_taken(prefix):
+        raise UserError(
+            f"{prefix}.h would hide a header of that name", hint=f"use m_{prefix}, for example"
+        )
+    return prefix
+
+
+def is_taken(prefix: str) -> bool:
+    """Whether a model of this prefix would collide with headers or with the runtime's own names."""
+    return prefix.lower() in _HEADERS or prefix.lower().startswith("mtvm")

@@ -1,0 +1,69 @@
+"""Whether a model fits a board, said before anything is built: what is missing, of which memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from microtvm.errors import FitError
+from microtvm.project.library import Library
+from microtvm.target import Board, Memory
+
+SERVER_CODE_BYTES = 3000
+"""No image's start-up code, drivers and server are smaller; the model's own code comes on top."""
+
+SERVER_STATIC_BYTES = 128
+"""No image's variables are smaller: the server's state."""
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What an image needs, in bytes; `code` and `static` are lower bounds until it is linked."""
+
+    arena: int
+    weights: int
+    code: int
+    static: int
+    stack: int
+
+
+def demand_of(library: Library, stack_bytes: int) -> Demand:
+    """What is known of an image before it is compiled."""
+    return Demand(
+        arena=library.arena_bytes,
+        weights=library.weights_bytes or 0,
+        code=SERVER_CODE_BYTES,
+        static=SERVER_STATIC_BYTES,
+        stack=stack_bytes,
+    )
+
+
+def check_fit(board: Board, demand: Demand) -> None:
+    """FitError if a memory of the board is too small, naming every such memory and what fills it.
+
+    A board without memories (the host) fits everything.
+    """
+    if not board.memories:
+        return
+    parts: dict[Memory, list[tuple[str, int]]] = {}
+    for role, name, size in (
+        ("arena", "arena", demand.arena),
+        ("data", "stack", demand.stack),
+        ("data", "variables", demand.static),
+        ("weights", "weights", demand.weights),
+        ("code", "code", demand.code),
+    ):
+        parts.setdefault(board.memory(role), []).append((name, size))
+    complaints = []
+    for memory, used in parts.items():
+        excess = sum(size for _, size in used) - memory.size_bytes
+        if excess > 0:
+            list_of_parts = " + ".join(f"{name} {size:,}" for name, size in used if size)
+            complaints.append(
+                f"its memory {memory.name} has {memory.size_bytes:,} bytes, "
+                f"at least {excess:,} too few for {list_of_parts}"
+            )
+    if complaints:
+        raise FitError(
+            f"the model does not fit board {board.name}: " + "; ".join(complaints),
+            hint="choose a board with more memory, or a smaller model",
+        )

@@ -1,0 +1,107 @@
+"""Project templates: files, some Jinja2, and a `template.toml` that says what goes where."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from microtvm.errors import BoardError, ToolError
+from microtvm.target import Board, data_folder
+
+_SETTINGS = "template.toml"
+_KEYS = {"description", "files", "folders"}
+
+
+@dataclass(frozen=True)
+class Template:
+    """One platform's way to build an image."""
+
+    name: str
+    folder: Path
+    description: str
+    files: Mapping[str, str]
+    """Path in the project: path in the template, itself a template."""
+    folders: Mapping[str, str]
+    """Path in the project: folder of the installation, copied whole."""
+
+    def render(self, context: Mapping[str, object], board: Board) -> dict[str, str]:
+        """The project's files by their path.
+
+        BoardError if the board names a driver that isn't here, ToolError if the template is wrong.
+        """
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(self.folder),
+            undefined=jinja2.StrictUndefined,
+            keep_trailing_newline=True,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        result: dict[str, str] = {}
+        for target, pattern in self.files.items():
+            try:
+                source = environment.from_string(pattern).render(context)
+                if source:
+                    result[target] = self._file(environment, source, context, board)
+            except jinja2.TemplateError as error:
+                raise ToolError(
+                    f"template {self.name}: {target} can't be made for board {board.name}: {error}"
+                ) from None
+        return result
+
+    def _file(
+        self,
+        environment: jinja2.Environment,
+        source: str,
+        context: Mapping[str, object],
+        board: Board,
+    ) -> str:
+        path = self.folder / source
+        if not path.is_file():
+            known = sorted(each.stem for each in path.parent.glob("*" + path.suffix))
+            raise BoardError(
+                f"the template {self.name} has no {source}, which board {board.name} asks for",
+                hint=f"there are: {', '.join(known)}; or add the file",
+            )
+        if path.suffix == ".j2":
+            return environment.get_template(source).render(context)
+        return path.read_text(encoding="utf-8")
+
+
+def list_templates() -> list[str]:
+    """The names of all templates, sorted."""
+    return sorted(
+        file.parent.name for file in data_folder("project_templates").glob(f"*/{_SETTINGS}")
+    )
+
+
+def load_template(name: str) -> Template:
+    """The template of that name; ToolError if it is missing or its settings are wrong."""
+    folder = data_folder("project_templates") / name
+    file = folder / _SETTINGS
+    if not file.is_file():
+        raise ToolError(
+            f"there is no project template {name!r}",
+            hint="there are: " + ", ".join(list_templates()),
+        )
+    settings = tomllib.loads(file.read_text(encoding="utf-8"))
+    unknown = sorted(settings.keys() - _KEYS)
+    if unknown:
+        raise ToolError(f"{file}: unknown keys: {', '.join(unknown)}")
+    return Template(
+        name=name,
+        folder=folder,
+        description=str(settings.get("description", "")),
+        files=_paths(file, settings, "files"),
+        folders=_paths(file, settings, "folders"),
+    )
+
+
+def _paths(file: Path, settings: Mapping[str, object], key: str) -> dict[str, str]:
+    table = settings.get(key, {})
+    if not isinstance(table, dict) or not all(isinstance(path, str) for path in table.values()):
+        raise ToolError(f"{file}: {key} must be a table of paths, found {table!r}")
+    return {str(target): str(source) for target, source in table.items()}

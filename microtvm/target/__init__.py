@@ -1,0 +1,21 @@
+"""Boards and CPUs as data: TOML files with inheritance, read into frozen dataclasses."""
+
+from microtvm.target.board import FEATURES, ROLES, Board, Counter, Cpu, Emulator, Memory, Uart
+from microtvm.target.data import data_folder
+from microtvm.target.loader import list_boards, list_cpus, load_board, load_cpu
+
+__all__ = [
+    "FEATURES",
+    "ROLES",
+    "Board",
+    "Counter",
+    "Cpu",
+    "Emulator",
+    "Memory",
+    "Uart",
+    "data_folder",
+    "list_boards",
+    "list_cpus",
+    "load_board",
+    "load_cpu",
+]

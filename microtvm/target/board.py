@@ -1,0 +1,167 @@
+"""What is known of a CPU and of a board: plain data, read from `boards/` by `loader.py`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from microtvm.errors import BoardError
+
+FEATURES: Mapping[str, str] = {
+    "clz": "counts leading zeros in one instruction",
+    "divide": "divides 32-bit integers in hardware",
+    "dsp": "the DSP extension of Armv7E-M and Armv8-M: SMLAD, SXTB16, SMMULR, saturating adds",
+    "fpu-double": "double precision arithmetic in hardware",
+    "fpu-half": "half precision arithmetic in hardware",
+    "fpu-single": "single precision arithmetic in hardware",
+    "mul-long": "the upper half of a 32 x 32 bit product in one or two instructions",
+    "mve": "Helium, the M-profile vector extension, integers",
+    "mve-float": "Helium, single and half precision",
+    "saturate": "saturates to any width in one instruction: SSAT, USAT",
+    "unaligned": "loads and stores words at any address",
+}
+"""Every feature that a CPU may claim, and what it promises to who selects instructions by it."""
+
+FAMILIES = ("cortex-m", "native", "riscv")
+"""What start-up code and toolchain depend on; `native` is the machine that microtvm runs on."""
+
+ROLES = ("code", "data", "arena", "weights")
+"""What a memory is used for. Each role has at most one memory; `arena` falls back on the memory of
+`data`, `weights` on that of `code`."""
+
+EMULATORS = ("process", "qemu")
+"""`process`: the image runs on the host itself, the link is its standard input and output.
+`qemu`: the link is the chardev that replaces `{serial}`, say `unix:/tmp/x`; QEMU's options may be
+added."""
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """A processor core and how to compile for it."""
+
+    name: str
+    description: str
+    family: str
+    """One of FAMILIES."""
+    arch: str
+    """The instruction set's name, e.g. `armv7e-m`."""
+    features: frozenset[str]
+    """Out of FEATURES."""
+    prefix: str
+    """What the toolchain's programs begin with, e.g. `arm-none-eabi-`; empty on the host."""
+    compiler: str
+    """The C compiler's name behind the prefix."""
+    flags: tuple[str, ...]
+    """The compiler's options that choose core, ABI and C library, for compiling and for linking."""
+    alignment: int
+    """The widest alignment in bytes that any load or store of the core asks for or gains from."""
+    timing: tuple[tuple[str, str | int | float | bool], ...] = ()
+    """Costs of instructions, for estimates; empty where nobody has measured."""
+
+    @property
+    def cc(self) -> str:
+        """The C compiler's program name, e.g. `arm-none-eabi-gcc`."""
+        return self.prefix + self.compiler
+
+    def tool(self, name: str) -> str:
+        """A binutils program's name: `size` gives `arm-none-eabi-size`."""
+        return self.prefix + name
+
+    def has(self, *features: str) -> bool:
+        """Whether the core has all of these features."""
+        return self.features.issuperset(features)
+
+
+@dataclass(frozen=True)
+class Memory:
+    """A range of addresses that the linker may fill."""
+
+    name: str
+    start: int
+    size_bytes: int
+    roles: tuple[str, ...]
+    """Out of ROLES."""
+
+
+@dataclass(frozen=True)
+class Uart:
+    """The serial port that carries the link."""
+
+    driver: str
+    """Names the driver's source in a project template, e.g. `cmsdk`."""
+    base: int
+    """Address of its registers; 0 on the host."""
+    extra: tuple[tuple[str, int], ...] = ()
+    """What else the driver needs: clock, pins, divisor."""
+
+
+@dataclass(frozen=True)
+class Counter:
+    """What the board measures time with."""
+
+    kind: str
+    """Names the driver's source in a project template, e.g. `systick`."""
+    hz: int
+    """How often it counts in a second."""
+    base: int = 0
+    """Address of its registers; 0 where the core has it built in."""
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """How to run an image without the board."""
+
+    kind: str
+    """One of EMULATORS."""
+    argv: tuple[str, ...]
+    """With the placeholders {elf} and, for QEMU, {serial}."""
+    icount: bool
+    """Whether the emulator's time is its count of instructions: what counters say is then exact."""
+
+    def command(self, elf: Path, serial: str = "") -> list[str]:
+        """The argument list that runs `elf` with its UART on QEMU's character device `serial`."""
+        values = {"{elf}": str(elf), "{serial}": serial}
+        result = []
+        for word in self.argv:
+            for placeholder, value in values.items():
+                word = word.replace(placeholder, value)
+            result.append(word)
+        return result
+
+
+@dataclass(frozen=True)
+class Board:
+    """A board is data: the same code serves all of them."""
+
+    name: str
+    description: str
+    cpu: Cpu
+    memories: tuple[Memory, ...]
+    """Empty on the host, whose memory is not ours to place things in."""
+    uart: Uart
+    counter: Counter | None
+    emulator: Emulator | None
+    platforms: tuple[str, ...]
+    """The project templates that support it."""
+    stack_bytes: int
+    """What the linker reserves for the stack."""
+    file: Path
+    origins: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
+    """For every key chain, such as `memory.flash.start`, the file that its value came from."""
+
+    def memory(self, role: str) -> Memory:
+        """The memory of a role of ROLES, after the fall-backs; BoardError if the board has none."""
+        wanted = [role]
+        if role == "arena":
+            wanted.append("data")
+        if role == "weights":
+            wanted.append("code")
+        for name in wanted:
+            for memory in self.memories:
+                if name in memory.roles:
+                    return memory
+        raise BoardError(
+            f"board {self.name} has no memory of role {role!r}",
+            hint=f"add the role to a [memory.<name>] table of {self.file}",
+        )

@@ -1,0 +1,186 @@
+"""From the files of `boards/` to `Cpu` and `Board`: every key checked, unknown ones refused."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+from microtvm.errors import BoardError
+from microtvm.target.board import (
+    EMULATORS,
+    FAMILIES,
+    FEATURES,
+    ROLES,
+    Board,
+    Counter,
+    Cpu,
+    Emulator,
+    Memory,
+    Uart,
+)
+from microtvm.target.data import data_folder
+from microtvm.target.document import leaves, load_table, near
+from microtvm.target.reader import Reader
+
+_ADDRESS_LIMIT = 2**32
+_PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}")}
+
+
+def list_boards() -> list[str]:
+    """The names of all boards that come with microtvm, sorted."""
+    return sorted(file.stem for file in data_folder("boards").glob("*.toml"))
+
+
+def list_cpus() -> list[str]:
+    """The names of all CPUs that come with microtvm, sorted."""
+    return sorted(file.stem for file in (data_folder("boards") / "cpu").glob("*.toml"))
+
+
+def load_cpu(name: str) -> Cpu:
+    """The CPU of that name; BoardError for an unknown name or wrong data."""
+    root = data_folder("boards")
+    if name not in list_cpus():
+        raise BoardError(f"there is no CPU {name!r}", hint=near(name, list_cpus()))
+    return _read_cpu(root, root / "cpu" / f"{name}.toml")
+
+
+def load_board(name: str) -> Board:
+    """The board of that name, or of the file if the name ends in `.toml`.
+
+    A board's own file may inherit from, and name CPUs of, what comes with microtvm. BoardError for
+    an unknown name (the hint has near ones) or wrong data (the message has file and key chain).
+    """
+    root = data_folder("boards")
+    if name.endswith(".toml"):
+        return read_board(root, Path(name))
+    if name not in list_boards():
+        raise BoardError(f"there is no board {name!r}", hint=near(name, list_boards()))
+    return read_board(root, root / f"{name}.toml")
+
+
+def read_board(root: Path, file: Path) -> Board:
+    """The board described by `file`, with parents and CPUs looked up below `root`."""
+    table = load_table(root, file)
+    reader = Reader(table, file)
+    cpu = _cpu_of(root, reader)
+    memories = tuple(_memory(name, inner) for name, inner in reader.tables("memory"))
+    board = Board(
+        name=file.stem,
+        description=reader.text("description"),
+        cpu=cpu,
+        memories=memories,
+        uart=_uart(reader, file),
+        counter=_counter(reader),
+        emulator=_emulator(reader),
+        platforms=reader.texts("platforms"),
+        stack_bytes=reader.whole("stack_bytes", 256, 2**24),
+        file=file,
+        origins={chain: leaf.origin for chain, leaf in leaves(table)},
+    )
+    reader.finish()
+    _check_memories(board)
+    return board
+
+
+def _cpu_of(root: Path, reader: Reader) -> Cpu:
+    name = reader.text("cpu")
+    file = root / "cpu" / f"{name}.toml"
+    if not file.is_file():
+        known = sorted(each.stem for each in file.parent.glob("*.toml"))
+        raise BoardError(
+            f"{reader.where('cpu')} is {name!r}, but there is no {file}", hint=near(name, known)
+        )
+    return _read_cpu(root, file)
+
+
+def _read_cpu(root: Path, file: Path) -> Cpu:
+    reader = Reader(load_table(root, file), file)
+    family = reader.one_of("family", FAMILIES)
+    cpu = Cpu(
+        name=file.stem,
+        description=reader.text("description"),
+        family=family,
+        arch=reader.text("arch"),
+        features=frozenset(reader.some_of("features", FEATURES)),
+        prefix=reader.text("prefix", ""),
+        compiler=reader.text("compiler"),
+        flags=reader.texts("flags"),
+        alignment=reader.whole("alignment", 1, 128),
+        timing=reader.scalars("timing"),
+    )
+    if cpu.alignment & (cpu.alignment - 1):
+        raise BoardError(f"{reader.where('alignment')} must be a power of two: {cpu.alignment}")
+    reader.finish()
+    return cpu
+
+
+def _memory(name: str, reader: Reader) -> Memory:
+    memory = Memory(
+        name=name,
+        start=reader.whole("start", 0, _ADDRESS_LIMIT - 1),
+        size_bytes=reader.whole("size_bytes", 1, _ADDRESS_LIMIT),
+        roles=reader.some_of("roles", ROLES),
+    )
+    if memory.start + memory.size_bytes > _ADDRESS_LIMIT:
+        raise BoardError(f"{reader.where('size_bytes')}: the memory ends beyond 32-bit addresses")
+    reader.finish()
+    return memory
+
+
+def _uart(reader: Reader, file: Path) -> Uart:
+    inner = reader.table("uart")
+    if inner is None:
+        raise BoardError(f"{file}: uart is missing")
+    extra = []
+    for key, value in inner.scalars("extra"):
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise BoardError(f"{inner.where('extra')}.{key} must be an integer, found {value!r}")
+        extra.append((key, value))
+    uart = Uart(
+        driver=inner.text("driver"),
+        base=inner.whole("base", 0, _ADDRESS_LIMIT - 1, default=0),
+        extra=tuple(extra),
+    )
+    inner.finish()
+    return uart
+
+
+def _counter(reader: Reader) -> Counter | None:
+    inner = reader.table("counter")
+    if inner is None:
+        return None
+    counter = Counter(
+        kind=inner.text("kind"),
+        hz=inner.whole("hz", 1, _ADDRESS_LIMIT - 1),
+        base=inner.whole("base", 0, _ADDRESS_LIMIT - 1, default=0),
+    )
+    inner.finish()
+    return counter
+
+
+def _emulator(reader: Reader) -> Emulator | None:
+    inner = reader.table("emulator")
+    if inner is None:
+        return None
+    kind = inner.one_of("kind", EMULATORS)
+    argv = inner.texts("argv")
+    for placeholder in _PLACEHOLDERS[kind]:
+        if not any(placeholder in word for word in argv):
+            raise BoardError(f"{inner.where('argv')} lacks the placeholder {placeholder}")
+    emulator = Emulator(kind=kind, argv=argv, icount=inner.flag("icount", False))
+    inner.finish()
+    return emulator
+
+
+def _check_memories(board: Board) -> None:
+    if board.cpu.family == "native":
+        return
+    for role in ROLES:
+        owners = [memory.name for memory in board.memories if role in memory.roles]
+        if len(owners) > 1:
+            raise BoardError(f"{board.file}: memories {' and '.join(owners)} share role {role!r}")
+        board.memory(role)
+    ordered = sorted(board.memories, key=lambda memory: memory.start)
+    for low, high in pairwise(ordered):
+        if low.start + low.size_bytes > high.start:
+            raise BoardError(f"{board.file}: memories {low.name} and {high.name} overlap")

@@ -1,0 +1,232 @@
+"""Tensor intrinsics: a register tile that a core computes faster than the compiler would.
+
+An intrinsic is declared by what it means (a compute over placeholders) and how it is written in C.
+Matching proves that a part of a stage means the same; nothing else decides where an intrinsic is
+used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from microtvm.errors import ScheduleError
+from microtvm.te.layout import strides_of
+from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor
+from microtvm.tir.expr import BinOp, Call, Cast, Expr, FloatImm, IntImm, Read, Select, Var, binary
+from microtvm.tir.simplify import Linear
+from microtvm.tir.stmt import Buffer, For, IntrinsicCall, Operand, Stmt, Store, sequence
+from microtvm.tir.traversal import substitute, transform, uses
+
+COMMUTATIVE = ("+", "*", "min", "max", "&", "|", "^", "and", "or")
+
+
+@dataclass(frozen=True, eq=False)
+class TensorIntrin:
+    """`op` is the meaning; a reduction accumulates onto what its output already holds.
+
+    `call` writes the C statement: it gets, for the output first and then each input in `inputs`
+    order, the operand's C text (a pointer expression; for register operands the list of lvalues,
+    row-major) and strides in elements. `source` is C that must stand once before the first use.
+    """
+
+    name: str
+    op: ComputeOp
+    inputs: tuple[Tensor, ...]
+    call: Callable[[list[COperand]], str]
+    source: str = ""
+    scalars: tuple[int, ...] = ()
+    """Further operands of the C text: numbers, so that calls which differ in them share it."""
+    fresh: bool = False
+    """Whether a reduction overwrites its output, not adds to it: it must be the whole reduction."""
+
+    def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
+        """The declared shapes: the output's, then the inputs'."""
+        return (tuple(a.extent for a in self.op.axis), *(t.shape for t in self.inputs))
+
+    def c_source(self, call: IntrinsicCall) -> str:
+        """C that must stand once before the call."""
+        return self.source
+
+    def c_call(self, call: IntrinsicCall, operands: list[COperand]) -> str:
+        """The C statement of one call."""
+        return self.call(operands)
+
+    def reference(self, call: IntrinsicCall) -> Stmt:
+        """The call's meaning as loops over the same buffers."""
+        fresh: dict[Expr, Expr] = {}
+        loops: list[tuple[Var, int]] = []
+        for axis in (*self.op.axis, *self.op.reduce_axis):
+            var = Var(axis.name)
+            fresh[axis.var] = var
+            loops.append((var, axis.extent))
+        body = self.op.bodies[0]
+        views = dict(zip(self.inputs, call.operands[1:], strict=True))
+
+        def read(node: Expr) -> Expr | None:
+            if isinstance(node, Read) and node.source in views:
+                view = views[node.source]
+                return Read(view.buffer, _element(view, node.indices))
+            return None
+
+        out = call.operands[0]
+        place = _element(out, tuple(fresh[a.var] for a in self.op.axis))
+        inner = body.value if isinstance(body, Reduce) else body
+        value = transform(substitute(inner, fresh), read, {})
+        if isinstance(body, Reduce):
+            value = body.combine(Read(out.buffer, place), value)
+        stmt: Stmt = Store(out.buffer, place, value)
+        for var, extent in reversed(loops):
+            stmt = For(var, IntImm(0), IntImm(extent), stmt)
+        if not self.fresh or not isinstance(body, Reduce):
+            return stmt
+        start: Stmt = Store(out.buffer, place, body.identity())
+        for var, extent in reversed(loops[: len(self.op.axis)]):
+            start = For(var, IntImm(0), IntImm(extent), start)
+        return sequence(start, stmt)
+
+
+@dataclass(frozen=True)
+class COperand:
+    """An operand as the C printer hands it to an intrinsic."""
+
+    text: str
+    """Pointer to the first element; for a register operand ''."""
+    registers: tuple[str, ...]
+    """Lvalues of a register operand, row-major over the declared dimensions; else ()."""
+    strides: tuple[int, ...]
+
+
+def _element(view: Operand, index: Sequence[Expr]) -> tuple[Expr, ...]:
+    """Buffer indices of a view's element: strides are decomposed over the buffer's dimensions."""
+    steps = strides_of(view.buffer.shape)
+    result = list(view.indices)
+    for i, stride in zip(index, view.strides, strict=True):
+        left, sign = abs(stride), 1 if stride > 0 else -1
+        for d, step in enumerate(steps):
+            count, left = divmod(left, step) if view.buffer.shape[d] > 1 else (0, left)
+            count *= sign
+            if count:
+                result[d] = binary("+", result[d], binary("*", i, IntImm(count)))
+    return tuple(result)
+
+
+def declare(
+    name: str,
+    out: Tensor,
+    inputs: Sequence[Tensor],
+    call: Callable[[list[COperand]], str],
+    source: str = "",
+    scalars: Sequence[int] = (),
+    *,
+    fresh: bool = False,
+) -> TensorIntrin:
+    """An intrinsic that means `out`, a compute over the placeholders `inputs`."""
+    if out.op is None or len(out.op.bodies) != 1:
+        raise ScheduleError(f"intrinsic {name}: its meaning must be one compute with one output")
+    return TensorIntrin(name, out.op, tuple(inputs), call, source, tuple(scalars), fresh)
+
+
+class Matcher:
+    """Unifies an intrinsic's body with a stage's, its inner axes renamed to the intrinsic's."""
+
+    def __init__(self, intrin: TensorIntrin, axes: Sequence[IterVar], stage_name: str) -> None:
+        self.intrin = intrin
+        self.axes = tuple(axes)
+        self.stage_name = stage_name
+        self.views: dict[Tensor, Operand] = {}
+
+    def fail(self, why: str) -> ScheduleError:
+        """The error for a mismatch."""
+        return ScheduleError(f"{self.stage_name} can't be tensorized by {self.intrin.name}: {why}")
+
+    def match(self, pattern: Expr, actual: Expr) -> None:
+        """Raise ScheduleError unless `actual` is `pattern` with buffers for the placeholders."""
+        if not self._unify(pattern, actual):
+            raise self.fail("the expressions differ")
+
+    def operands(self) -> tuple[Operand, ...]:
+        """The views found, in the intrinsic's order."""
+        missing = [t.name for t in self.intrin.inputs if t not in self.views]
+        if missing:
+            raise self.fail(f"its input {missing[0]} is not used")
+        return tuple(self.views[t] for t in self.intrin.inputs)
+
+    def _unify(self, pattern: Expr, actual: Expr) -> bool:
+        if isinstance(pattern, Read) and pattern.source in self.intrin.inputs:
+            return isinstance(actual, Read) and self._bind(pattern, actual)
+        if isinstance(pattern, IntImm | FloatImm | Var):
+            return pattern is actual
+        if type(pattern) is not type(actual) or pattern.dtype != actual.dtype:
+            return False
+        if isinstance(pattern, BinOp) and isinstance(actual, BinOp):
+            if pattern.op != actual.op:
+                return False
+            saved = dict(self.views)
+            if self._unify(pattern.a, actual.a) and self._unify(pattern.b, actual.b):
+                return True
+            self.views = saved
+            return (
+                pattern.op in COMMUTATIVE
+                and self._unify(pattern.a, actual.b)
+                and self._unify(pattern.b, actual.a)
+            )
+        if isinstance(pattern, Call) and isinstance(actual, Call) and pattern.name != actual.name:
+            return False
+        if not isinstance(pattern, Cast | Select | Call):
+            return False
+        return all(
+            self._unify(p, a) for p, a in zip(pattern.children(), actual.children(), strict=True)
+        )
+
+    def _bind(self, pattern: Read, actual: Read) -> bool:
+        if pattern.dtype != actual.dtype:
+            return False
+        view = view_of(actual.source, actual.indices, pattern.indices, self.axes)
+        if view is None:
+            return False
+        before = self.views.get(pattern.source)
+        if before is None:
+            self.views[pattern.source] = view
+            return True
+        return (
+            before.buffer is view.buffer
+            and before.strides == view.strides
+            and all(x is y for x, y in zip(before.indices, view.indices, strict=True))
+        )
+
+
+def view_of(
+    buffer: Buffer, indices: Sequence[Expr], pattern: Sequence[Expr], axes: Sequence[IterVar]
+) -> Operand | None:
+    """The view in which element `pattern` is buffer[indices]; None if there is none.
+
+    `pattern` has one variable of the intrinsic for each dimension.
+    """
+    variables = {a.var: a.extent for a in axes}
+    coefficients = dict.fromkeys(variables, 0)
+    base = []
+    for index, step in zip(indices, strides_of(buffer.shape), strict=True):
+        linear = Linear.of(index)
+        rest = Linear(linear.constant, {})
+        for atom, c in linear.terms.items():
+            if isinstance(atom, Var) and atom in variables:
+                coefficients[atom] += c * step
+            else:
+                rest.terms[atom] = c
+        if any(uses(atom, variables) for atom in rest.terms):
+            return None
+        base.append(rest.expr())
+    strides = []
+    used = set()
+    for p in pattern:
+        if isinstance(p, IntImm) and p.value == 0:
+            strides.append(0)
+            continue
+        if not isinstance(p, Var) or p not in variables or p in used:
+            return None
+        used.add(p)
+        strides.append(coefficients[p])
+    if any(c and v not in used and variables[v] > 1 for v, c in coefficients.items()):
+        return None
+    return Operand(buffer, tuple(base), tuple(strides))

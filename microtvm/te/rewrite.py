@@ -1,0 +1,70 @@
+"""Bodies of stages with other reads: of another tensor, of a copy, along a padded axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from microtvm.te.tensor import IterVar, Reduce, Tensor
+from microtvm.tir.expr import Cast, Expr, IntImm, Read, Select, binary, cast, const
+from microtvm.tir.simplify import Analyzer
+from microtvm.tir.traversal import substitute, transform
+
+
+def replace_reads(body: Expr, old: Tensor, make: Callable[[tuple[Expr, ...]], Expr]) -> Expr:
+    """`body` with every read of `old` replaced by `make(indices)`."""
+
+    def step(node: Expr) -> Expr | None:
+        if isinstance(node, Read) and node.source is old:
+            return make(node.indices)
+        return None
+
+    if isinstance(body, Reduce):
+        return Reduce(body.kind, transform(body.value, step, {}), body.axes)
+    return transform(body, step, {})
+
+
+def padded(
+    body: Expr, axis: IterVar, longer: IterVar, axes: Sequence[IterVar], *, zero: bool
+) -> Expr:
+    """`body`, over `axes`, with `axis` made `longer`; see `Stage.pad`."""
+    if isinstance(body, Reduce):
+        return Reduce(body.kind, padded(body.value, axis, longer, axes, zero=zero), body.axes)
+    last = binary("min", longer.var, IntImm(axis.extent - 1))
+    analyzer = Analyzer({a.var: (0, a.extent - 1) for a in (*axes, longer)})
+
+    def within(index: Expr, size: int) -> Expr:
+        free = substitute(index, {axis.var: longer.var})
+        known = analyzer.bounds(free)
+        fits = known is not None and known[0] >= 0 and known[1] < size
+        return free if fits else substitute(index, {axis.var: last})
+
+    def step(node: Expr) -> Expr | None:
+        if not isinstance(node, Read):
+            return None
+        places = zip(node.indices, node.source.shape, strict=True)
+        return Read(node.source, tuple(within(i, n) for i, n in places))
+
+    moved = substitute(transform(body, step, {}), {axis.var: last})
+    if not zero:
+        return moved
+    return Select(binary("<", longer.var, IntImm(axis.extent)), moved, const(0, body.dtype))
+
+
+def read_copy(body: Expr, tensor: Tensor, copy: Tensor) -> Expr:
+    """`body` with reads of a tensor replaced by its copy.
+
+    A conversion of the element stays a single one.
+    """
+
+    def step(node: Expr) -> Expr | None:
+        if isinstance(node, Read) and node.source is tensor:
+            return cast(tensor.dtype, Read(copy, node.indices))
+        if isinstance(node, Cast) and isinstance(node.value, Cast):
+            inner = node.value
+            if isinstance(inner.value, Read) and inner.value.source is copy:
+                return cast(node.dtype, inner.value)
+        return None
+
+    if isinstance(body, Reduce):
+        return Reduce(body.kind, transform(body.value, step, {}), body.axes)
+    return transform(body, step, {})

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * What main.c asks of the board: one UART driver, one counter, the start-up code.
+ */
+#ifndef PLATFORM_H
+#define PLATFORM_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* A macro's value as text, for assembly. */
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+
+/* A memory-mapped register. */
+#define REGISTER(address) (*(volatile uint32_t *)(uintptr_t)(address))
+#define REGISTER8(address) (*(volatile uint8_t *)(uintptr_t)(address))
+
+/* uart.c: polled, so that the hardware's own flow control holds back a fast host. */
+void uart_init(void);
+size_t uart_read(uint8_t *data, size_t capacity);
+void uart_write(const uint8_t *data, size_t size);
+
+/* counter.c: free-running, upwards, wraps at 2^32. */
+void counter_init(void);
+uint32_t counter_read(void);
+
+/* start.c */
+void board_reset(void);
+
+/* fault.c: registers at the time of a fault, by name; prints them on the UART and never returns. */
+struct fault_register {
+    const char *name;
+    uint32_t value;
+};
+void fault_report(const char *what, const struct fault_register *registers, size_t count);
+
+/* stack.c: deepest use since the start in bytes. The start-up code fills the stack with STACK_PAINT, and where
+ * the core can it makes the lowest STACK_GUARD_BYTES, a power of two, a fault to enter. */
+#define STACK_PAINT 0xA5A5A5A5
+#define STACK_GUARD_BYTES 256
+uint32_t stack_peak(void);
+
+/* main.c: never returns. */
+int main(void);
+
+/* From the linker script. */
+extern uint32_t mtvm_stack_start[];
+extern uint32_t mtvm_stack_end[];
+extern uint32_t mtvm_data_start[];
+extern uint32_t mtvm_data_end[];
+extern const uint32_t mtvm_data_image[];
+extern uint32_t mtvm_bss_start[];
+extern uint32_t mtvm_bss_end[];
+
+#endif

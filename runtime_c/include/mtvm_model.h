@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The model ABI: what generated code gives to whoever runs it. Nothing here needs the rest of the runtime:
+ * an application that only calls a model includes this header through `<model>.h` and links `<model>.c`.
+ *
+ * A model is a constant table. It owns no memory but flash: the caller gives one arena.
+ */
+#ifndef MTVM_MODEL_H
+#define MTVM_MODEL_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Raised whenever the structures below change. Generated code carries the number that it was made for and
+ * stops the compiler when the header is another one; the server compares it again when it starts. */
+#define MTVM_MODEL_ABI 1
+
+/* What marks the constant arrays of a model, so that a linker script can place them; empty to leave them be. */
+#ifndef MTVM_WEIGHTS
+#define MTVM_WEIGHTS __attribute__((section(".rodata.mtvm_weights"), aligned(4)))
+#endif
+
+/* In front of a function with one caller, which it becomes part of. */
+#define MTVM_INLINE static inline __attribute__((always_inline))
+
+/* In front of a function that is really to be called. GCC 12 takes some whose stores it has rewritten to be free of
+ * effects, and drops the calls: only a function that nothing is deduced from is safe. */
+#if defined(__GNUC__) && !defined(__clang__)
+#define MTVM_CALLED static __attribute__((noipa))
+#else
+#define MTVM_CALLED static __attribute__((noinline))
+#endif
+
+/* In front of an arena's definition. */
+#ifndef MTVM_ALIGN
+#define MTVM_ALIGN(bytes) __attribute__((aligned(bytes)))
+#endif
+
+/* A register tile takes every register that the core has. GCC gives them where it optimises at all;
+ * other compilers get the tile in C. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_DSP)
+#define MTVM_TILE_ASSEMBLY
+#define MTVM_TILE __attribute__((noipa, optimize("O2", "omit-frame-pointer"))) static
+#else
+#define MTVM_TILE __attribute__((noinline)) static
+#endif
+
+/* Where a tile keeps the end of its loop: in a floating point register, or on the stack where there is none. */
+#ifdef __ARM_FP
+#define MTVM_TILE_MOVE "vmov"
+#define MTVM_TILE_LIMIT "t"
+#else
+#define MTVM_TILE_MOVE "ldr"
+#define MTVM_TILE_LIMIT "m"
+#endif
+
+/* Element types, by the number that goes over the wire. */
+enum mtvm_dtype {
+    MTVM_INT8 = 1,
+    MTVM_UINT8 = 2,
+    MTVM_INT16 = 3,
+    MTVM_INT32 = 4,
+    MTVM_INT64 = 5,
+    MTVM_FLOAT32 = 6,
+    MTVM_BOOL = 7
+};
+
+/* A tensor that exists in the arena at some time. real = scale * (q - zero_point); scale 0 means not quantised. */
+struct mtvm_tensor {
+    const char *name;     /* NUL-terminated, unique in the model, at most 63 characters of [A-Za-z0-9_] */
+    const uint16_t *shape; /* `rank` dimensions, outermost first */
+    uint32_t offset;      /* byte offset in the arena */
+    uint32_t size;        /* bytes */
+    float scale;
+    int16_t zero_point;
+    uint16_t live_from;   /* the tensor holds its value after k operators have run if live_from <= k <= live_to; */
+    uint16_t live_to;     /* inputs have live_from 0 */
+    uint8_t dtype;        /* enum mtvm_dtype */
+    uint8_t rank;         /* 0 to 5 */
+};
+
+/* One operator (a group of fused nodes): it reads and writes the arena and nothing else. */
+struct mtvm_op {
+    const char *name; /* unique in the model, of the same form as a tensor's */
+    void (*run)(uint8_t *arena);
+};
+
+struct mtvm_model {
+    uint16_t abi;                      /* MTVM_MODEL_ABI of the generator */
+    uint16_t n_tensors;                /* inputs first, then outputs that are not inputs, then the rest */
+    uint16_t n_inputs;
+    uint16_t n_outputs;
+    uint16_t n_ops;
+    uint16_t arena_align;              /* the arena's first byte is a multiple of this power of two */
+    uint32_t arena_bytes;              /* tensors and scratch; the caller gives at least as many */
+    const char *name;
+    const uint8_t *hash;               /* 16 bytes: the head of the SHA-256 of everything that was compiled */
+    const struct mtvm_tensor *tensors;
+    const uint16_t *inputs;            /* indices into `tensors`, in the model's order */
+    const uint16_t *outputs;
+    const struct mtvm_op *ops;
+    void (*run)(uint8_t *arena);       /* one inference: all operators in order, no hooks */
+};
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HARNESS_H
+#define HARNESS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Starts the server, or starts it again as a reset does; returns an enum mtvm_error. */
+int harness_start(void);
+
+/* Lets the server work on the sent bytes until it is idle; returns how many it sent. */
+size_t harness_exchange(const uint8_t *sent, size_t sent_bytes, uint8_t *received, size_t capacity);
+
+size_t harness_server_bytes(void);
+
+#endif

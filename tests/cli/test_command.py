@@ -1,0 +1,139 @@
+"""`compile`, `create`, `build`, `check`, `boards`, `doctor`: what each prints and makes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+from elftools.elf.elffile import ELFFile
+
+from microtvm.cli import main
+from microtvm.device import load_metadata
+from microtvm.pipeline import STAGES
+from microtvm.target import list_boards
+from microtvm.version import VERSION
+from tests.cli.conftest import M4, CommandLine
+from tests.conftest import require_tool
+
+
+def test_compile_writes_a_library(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "library"
+    found = cli.ok("compile", pair, "-o", folder, "--prefix", "two", "--json").json
+    assert found["folder"] == str(folder)
+    assert found["files"] == ["two.h", "two.c", "mtvm_model.h", "metadata.json"]
+    assert {each.name for each in folder.iterdir()} == set(found["files"])
+    metadata = json.loads((folder / "metadata.json").read_text())
+    for key in ("hash", "arena_bytes", "scratch_bytes", "weights_bytes", "planner"):
+        assert found[key] == metadata[key]
+    assert found["lower_bound_bytes"] <= found["arena_bytes"]
+    model = load_metadata(folder / "metadata.json")
+    assert [t.name for t in model.inputs] == ["a", "b", "c"]
+    assert [t.name for t in model.outputs] == ["odds", "diff"]
+
+
+def test_compile_again_overwrites(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    cli.ok("compile", pair, "-o", tmp_path)
+    first = (tmp_path / "pair.c").read_bytes()
+    (tmp_path / "pair.c").write_text("stale")
+    text = cli.ok("compile", pair, "-o", tmp_path).out
+    assert (tmp_path / "pair.c").read_bytes() == first
+    assert "lower bound" in text
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_every_stage_has_a_text(cli: CommandLine, pair: Path, tmp_path: Path, stage: str) -> None:
+    words = ("compile", pair, "-o", tmp_path, "--dump-after", stage)
+    text = cli.ok(*words).out
+    assert text.strip()
+    assert cli.ok(*words, "--json").json["dump"].rstrip("\n") == text.rstrip("\n")
+
+
+def test_create_build_run(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    """A library to a project to an image to a result, as three commands."""
+    for tool in ("make", "arm-none-eabi-gcc", "arm-none-eabi-size", "qemu-system-arm"):
+        require_tool(tool)
+    cli.ok("compile", pair, "--cpu", "cortex-m4", "-o", tmp_path / "library")
+    created = cli.ok(
+        *("create", tmp_path / "library", "--board", M4, "-o", tmp_path / "p"),
+        *("--stack-bytes", 2048, "--json"),
+    ).json
+    assert created == {"folder": str(tmp_path / "p"), "board": M4, "platform": "baremetal"}
+    built = cli.ok("build", tmp_path / "p", "--json").json
+    assert built["stack_reserved_bytes"] == 2048
+    printed = subprocess.run(
+        ["arm-none-eabi-size", built["elf"]], capture_output=True, text=True, check=True
+    ).stdout
+    text, data, bss = (int(word) for word in printed.splitlines()[1].split()[:3])
+    memory = built["memory"]
+    assert memory["flash_bytes"]["total"] == text + data
+    assert memory["ram_bytes"]["total"] == data + bss - 2048
+    assert memory["ram_bytes"]["stack"] is None
+    ran = cli.ok("run", tmp_path / "p", "--json").json
+    assert ran["memory"]["flash_bytes"] == memory["flash_bytes"]
+    # Above the reserve of 2048 there is nothing, so all that was used was measured within it.
+    assert 0 < ran["memory"]["ram_bytes"]["stack"] <= 2048 - 256
+
+
+def test_build_for_the_host(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    require_tool("make")
+    require_tool("cc")
+    cli.ok("create", pair, "--board", "host", "-o", tmp_path / "p")
+    text = cli.ok("build", tmp_path / "p").out
+    assert "flash" in text
+    elf = tmp_path / "p" / "build" / "pair.elf"
+    with elf.open("rb") as stream:
+        assert ELFFile(stream).num_sections() > 0
+
+
+def test_check_of_a_good_model(cli: CommandLine, pair: Path) -> None:
+    found = cli.ok("check", pair, "--json").json
+    assert found["ok"] is True
+    assert found["operators"] == {"SUB": 1, "LOGISTIC": 1}
+    assert found["problems"] == []
+    assert len(found["inputs"]) == 3
+    text = cli.ok("check", pair).out
+    assert "1 LOGISTIC, 1 SUB" in text
+    assert text.endswith("can be compiled\n")
+
+
+def test_boards_are_all_listed(cli: CommandLine) -> None:
+    found = cli.ok("boards", "--json").json["boards"]
+    assert [board["name"] for board in found] == list_boards()
+    m4 = next(board for board in found if board["name"] == M4)
+    assert m4["cpu"] == "cortex-m4"
+    assert m4["platforms"] == ["baremetal"]
+    assert all(memory["size_bytes"] > 0 for memory in m4["memories"])
+    text = cli.ok("boards").out
+    assert all(name in text for name in list_boards())
+
+
+def test_doctor_finds_a_tool(cli: CommandLine) -> None:
+    make = require_tool("make")
+    version = subprocess.run([make, "--version"], capture_output=True, text=True, check=True).stdout
+    tools = {tool["name"]: tool for tool in cli.ok("doctor", "--json").json["tools"]}
+    assert tools["make"]["found"] is True
+    assert tools["make"]["version"] in version
+    assert "make" in cli.ok("doctor").out
+
+
+def test_version_and_help(cli: CommandLine) -> None:
+    assert cli.ok("--version").out == f"microtvm, version {VERSION}\n"
+    text = cli.ok("--help").out
+    for command in ("run", "compile", "check", "create", "build", "boards", "doctor"):
+        assert f"\n  {command} " in text
+        assert cli.ok(command, "-h").out.startswith(f"Usage: microtvm {command} ")
+
+
+def test_verbose_shows_where(
+    cli: CommandLine, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    absent = str(tmp_path / "absent")
+    plain = cli.refused("check", absent)
+    with pytest.raises(SystemExit, match="2"):
+        main(["-v", "check", absent])
+    verbose = capsys.readouterr().err
+    assert verbose.endswith(plain)
+    assert "Traceback" in verbose
+    assert "frontend" in verbose

@@ -1,0 +1,32 @@
+"""Builds images of the hand-written model for a board, strictly: a warning is a failure."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from microtvm.project import Built, build_project, create_project
+from microtvm.target import Board, list_boards, load_board
+from tests.conftest import require_tool
+
+HERE = Path(__file__).resolve().parent
+TINY = HERE / "tiny"
+EMULATED = [name for name in list_boards() if name != "host"]
+
+
+def require_board_tools(board: Board) -> None:
+    """Skips, or fails under CI, where the board's compiler, make or emulator is missing."""
+    require_tool("make")
+    require_tool(board.cpu.cc)
+    if board.emulator is not None and board.emulator.kind == "qemu":
+        require_tool(board.emulator.argv[0])
+
+
+def build_tiny(name: str, folder: Path, *, main: Path | None = None) -> Built:
+    """The image of the model `tiny` for a board, or with another main.c instead of the server."""
+    board = load_board(name)
+    require_board_tools(board)
+    project = create_project(TINY, board, folder)
+    if main is not None:
+        shutil.copyfile(main, project.folder / "src" / "main.c")
+    return build_project(project, strict=True)

@@ -1,0 +1,265 @@
+"""What comes with microtvm loads, and every mistake in a board's file is named by file and key."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from microtvm.errors import BoardError
+from microtvm.target import (
+    FEATURES,
+    Emulator,
+    data_folder,
+    list_boards,
+    list_cpus,
+    load_board,
+    load_cpu,
+)
+from microtvm.target.loader import read_board
+from tests.conftest import require_tool
+
+BOARD = """
+description = "a board"
+cpu = "cortex-m3"
+platforms = ["baremetal"]
+stack_bytes = 4096
+[memory.flash]
+start = 0
+size_bytes = 0x40000
+roles = ["code"]
+[memory.ram]
+start = 0x20000000
+size_bytes = 0x10000
+roles = ["data"]
+[uart]
+driver = "pl011"
+base = 0x4000C000
+[counter]
+kind = "systick"
+hz = 12000000
+[emulator]
+kind = "qemu"
+argv = ["qemu-system-arm", "-serial", "{serial}", "-kernel", "{elf}"]
+"""
+
+
+def read(folder: Path, text: str) -> object:
+    (folder / "own.toml").write_text(text)
+    return load_board(str(folder / "own.toml"))
+
+
+def test_the_boards_and_cpus_that_are_promised() -> None:
+    assert list_boards() == [
+        "host",
+        "qemu-microbit",
+        "qemu-mps2-an385",
+        "qemu-mps2-an386",
+        "qemu-mps2-an500",
+        "qemu-mps2-an505",
+        "qemu-mps3-an547",
+        "qemu-riscv32",
+    ]
+    assert {"host", "cortex-m0", "cortex-m0plus", "cortex-m3", "cortex-m4"} <= set(list_cpus())
+    assert {"cortex-m7", "cortex-m33", "cortex-m55", "rv32imc", "rv32imafc"} <= set(list_cpus())
+
+
+@pytest.mark.parametrize("name", list_boards())
+def test_board_is_complete(name: str) -> None:
+    board = load_board(name)
+    assert board.name == name
+    assert board.cpu == load_cpu(board.cpu.name)
+    assert board.emulator is not None
+    assert all(file.is_relative_to(data_folder("boards")) for file in board.origins.values())
+    if name != "host":
+        roles = {role: board.memory(role) for role in ("code", "data", "arena", "weights")}
+        assert roles["code"] != roles["data"]
+        assert all(memory.size_bytes > 0 for memory in roles.values())
+
+
+@pytest.mark.parametrize("name", list_cpus())
+def test_compiler_agrees_about_the_features(name: str) -> None:
+    """The compiler's own macros say what the flags switch on (ACLE 2.1, RISC-V C API)."""
+    cpu = load_cpu(name)
+    compiler = require_tool(cpu.cc)
+    done = subprocess.run(
+        [compiler, *cpu.flags, "-dM", "-E", "-xc", "/dev/null"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    macros = dict(re.findall(r"^#define (\w+) (\S+)", done.stdout, re.MULTILINE))
+    if cpu.family == "cortex-m":
+        fpu = int(macros.get("__ARM_FP", "0"), 0)
+        mve = int(macros.get("__ARM_FEATURE_MVE", "0"), 0)
+        expected = {
+            "clz": "__ARM_FEATURE_CLZ" in macros,
+            "divide": "__ARM_FEATURE_IDIV" in macros,
+            "dsp": "__ARM_FEATURE_DSP" in macros,
+            "fpu-half": bool(fpu & 2),
+            "fpu-single": bool(fpu & 4),
+            "fpu-double": bool(fpu & 8),
+            "mul-long": macros["__ARM_ARCH_ISA_THUMB"] == "2",
+            "mve": bool(mve & 1),
+            "mve-float": bool(mve & 2),
+            "saturate": "__ARM_FEATURE_SAT" in macros,
+            "unaligned": "__ARM_FEATURE_UNALIGNED" in macros,
+        }
+        if name in ("cortex-m4", "cortex-m7", "cortex-m33"):
+            # These FPUs convert half precision but do not compute in it.
+            expected["fpu-half"] = False
+        assert cpu.features == {feature for feature, on in expected.items() if on}
+    elif cpu.family == "riscv":
+        assert macros["__riscv_xlen"] == "32"
+        assert cpu.has("mul-long") == cpu.has("divide") == ("__riscv_mul" in macros)
+        assert cpu.has("fpu-single") == (macros.get("__riscv_flen") is not None)
+    else:
+        assert "unaligned" in cpu.features
+
+
+def test_features_have_a_meaning() -> None:
+    used = set().union(*(load_cpu(name).features for name in list_cpus()))
+    assert used == set(FEATURES)
+
+
+def test_unknown_names_come_with_near_ones() -> None:
+    with pytest.raises(BoardError, match="there is no board 'qemu-mps2-an836'") as caught:
+        load_board("qemu-mps2-an836")
+    assert "qemu-mps2-an386" in caught.value.hint
+    with pytest.raises(BoardError, match="there is no CPU 'cortex-m5'") as caught:
+        load_cpu("cortex-m5")
+    assert "cortex-m55" in caught.value.hint
+
+
+def test_own_board_inherits_from_ours(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text('inherits = ["qemu-mps2-an386"]\ndescription = "mine"\nstack_bytes = 512\n')
+    mine, ours = load_board(str(file)), load_board("qemu-mps2-an386")
+    assert (mine.name, mine.stack_bytes, mine.cpu) == ("mine", 512, ours.cpu)
+    assert mine.origins["stack_bytes"] == file
+    assert mine.origins["memory.ssram1.start"] == data_folder("boards") / "soc" / "mps2.toml"
+
+
+def test_roles_fall_back(tmp_path: Path) -> None:
+    board = load_board(str(shutil.copyfile(written(tmp_path), tmp_path / "b.toml")))
+    assert board.memory("arena").name == "ram"
+    assert board.memory("weights").name == "flash"
+    with pytest.raises(BoardError, match="board host has no memory of role 'code'"):
+        load_board("host").memory("code")
+
+
+def written(folder: Path) -> Path:
+    (folder / "own.toml").write_text(BOARD)
+    return folder / "own.toml"
+
+
+def test_emulator_fills_in_its_placeholders(tmp_path: Path) -> None:
+    emulator = Emulator("qemu", ("q", "-serial", "{serial}", "-device", "x={elf}"), icount=False)
+    assert emulator.command(tmp_path, "unix:s") == [
+        "q", "-serial", "unix:s", "-device", f"x={tmp_path}",
+    ]  # fmt: skip
+    assert emulator.command(tmp_path, "{serial}")[2] == "{serial}"
+
+
+REFUSED = [
+    ('cpu = "cortex-m3"', 'cpu = "cortex-m5"', r"own\.toml: cpu is 'cortex-m5', but there is no"),
+    ('cpu = "cortex-m3"', "", r"own\.toml: cpu is missing"),
+    ('description = "a board"', 'description = ""', "description must be a non-empty string"),
+    ("stack_bytes = 4096", "stack_bytes = 1", "stack_bytes must be an integer from 256 to"),
+    ("stack_bytes = 4096", "stack_bytes = true", "must be an integer .* found True"),
+    ("stack_bytes = 4096", "stack_byte = 4096", r"own\.toml: stack_bytes is missing"),
+    ("stack_bytes = 4096", "stack_bytes = 4096\ncolour = 1", "colour is not a key known here"),
+    ('platforms = ["baremetal"]', 'platforms = "baremetal"', "platforms must be a list of strings"),
+    ('platforms = ["baremetal"]', "platforms = [1]", r"a list of strings, found \[1\]"),
+    ("start = 0\n", "start = 0\nspeed = 7\n", r"own\.toml: memory\.flash\.speed is not a key"),
+    ("start = 0\n", "start = -1\n", r"memory\.flash\.start must be an integer from 0"),
+    ("start = 0x20000000", "start = 0xFFFFFFF0", r"memory\.ram\.size_bytes: .* beyond 32-bit"),
+    ("start = 0x20000000", "start = 0x100", "memories flash and ram overlap"),
+    ('["data"]', '["data", "code"]', "memories flash and ram share role 'code'"),
+    ('["data"]', '["arena"]', "has no memory of role 'data'"),
+    ('["data"]', '["data", "date"]', r"memory\.ram\.roles has 'date'"),
+    ('["data"]', '["data", "data"]', r"memory\.ram\.roles has 'data' twice"),
+    ("[uart]", "[uart_]", r"own\.toml: uart is missing"),
+    (
+        "[uart]",
+        "[uart.extra]\npin = 1.5\n[uart]",
+        r"uart\.extra\.pin must be an integer, found 1\.5",
+    ),
+    ("[uart]", "[uart.extra]\npin = [1]\n[uart]", r"uart\.extra\.pin must be a plain value"),
+    ("[uart]", "[uart]\nextra = 1", r"uart\.extra must be a table, found 1"),
+    ('driver = "pl011"', "driver.x = 1", r"uart\.driver must be a value, found a table"),
+    ("hz = 12000000", "hz = 0", r"counter\.hz must be an integer from 1"),
+    ("hz = 12000000", "", r"counter\.hz is missing"),
+    ('kind = "qemu"', 'kind = "quemu"', r"emulator\.kind is 'quemu'"),
+    ('kind = "qemu"', 'kind = "qemu"\nicount = 1', r"emulator\.icount must be true or false"),
+    ('"{serial}"', '"stdio"', r"emulator\.argv lacks the placeholder \{serial\}"),
+    ('"{elf}"', '"a.elf"', r"emulator\.argv lacks the placeholder \{elf\}"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "message"), REFUSED)
+def test_mistake_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in BOARD
+    with pytest.raises(BoardError, match=message):
+        read(tmp_path, BOARD.replace(old, new, 1))
+
+
+def test_hints_have_the_nearest_key_and_value(tmp_path: Path) -> None:
+    with pytest.raises(BoardError) as caught:
+        read(tmp_path, BOARD.replace("roles = [", "rolls = [", 1))
+    assert caught.value.hint == "is rolls a misspelling of it?"
+    assert caught.value.message.endswith("memory.flash.roles is missing")
+    with pytest.raises(BoardError) as caught:
+        read(tmp_path, BOARD.replace("[uart]", "[uart]\ndrivers = 1"))
+    assert caught.value.hint == "did you mean driver?"
+    with pytest.raises(BoardError) as caught:
+        read(tmp_path, BOARD.replace('"data"', '"date"'))
+    assert caught.value.hint.startswith("did you mean data")
+
+
+def test_inherited_mistake_names_the_file_it_is_in(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "parent.toml").write_text("[uart]\nbaze = 1\n")
+    (tmp_path / "own.toml").write_text('inherits = ["parent"]\n' + BOARD)
+    (tmp_path / "cpu" / "cortex-m3.toml").write_text(CPU)
+    with pytest.raises(BoardError, match=r"parent\.toml: uart\.baze is not a key known here"):
+        read_board(tmp_path, tmp_path / "own.toml")
+
+
+CPU = """
+family = "cortex-m"
+description = "a core"
+arch = "armv7-m"
+compiler = "gcc"
+flags = []
+features = ["dsp"]
+alignment = 4
+timing.mul = 2
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("alignment = 4", "alignment = 3", r"cortex-m3\.toml: alignment must be a power of two: 3"),
+        ('["dsp"]', '["dps"]', r"cortex-m3\.toml: features has 'dps'"),
+        ('"cortex-m"', '"cortex-a"', r"cortex-m3\.toml: family is 'cortex-a'"),
+        ("flags = []", "flags = []\nflag = 1", r"cortex-m3\.toml: flag is not a key known here"),
+    ],
+)
+def test_mistake_in_a_cpu_is_named(old: str, new: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cortex-m3.toml").write_text(CPU.replace(old, new))
+    (tmp_path / "own.toml").write_text(BOARD)
+    with pytest.raises(BoardError, match=message):
+        read_board(tmp_path, tmp_path / "own.toml")
+
+
+def test_timing_of_a_cpu_is_kept(tmp_path: Path) -> None:
+    (tmp_path / "cpu").mkdir()
+    (tmp_path / "cpu" / "cortex-m3.toml").write_text(CPU)
+    (tmp_path / "own.toml").write_text(BOARD)
+    assert read_board(tmp_path, tmp_path / "own.toml").cpu.timing == (("mul", 2),)
