@@ -57,16 +57,56 @@ def _failure(error: OSError) -> MicrotvmError:
     return UserError(message) if error.errno in _MISTAKES else MicrotvmError(message)
 
 
-def _end(number: int, _frame: object) -> None:
-    """Leave in the ordinary way, so that emulators are reaped and temporary folders go."""
-    sys.exit(128 + number)
+AGAIN_S = 1.0
+"""How long after a signal it is looked whether the command is on its way out."""
+
+
+class _Ending:
+    """Leaves in the ordinary way when a signal says so, so that emulators are reaped and temporary
+    folders go.
+
+    An exception that comes while an object is being finalised is dropped by Python. So it is looked
+    again and again whether it is still being handled, and raised anew if it is not.
+    """
+
+    def __init__(self) -> None:
+        for name in ("SIGTERM", "SIGHUP"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), self._on_signal)
+        self._exit: SystemExit | None = None
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if self._exit is None:
+            self._exit = SystemExit(128 + number)
+            if hasattr(signal, "setitimer"):
+                signal.signal(signal.SIGALRM, self._look_again)
+                signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
+            raise self._exit
+
+    def _look_again(self, _number: int, _frame: object) -> None:
+        error: BaseException | None = sys.exception()
+        while error is not None and error is not self._exit:
+            error = error.__context__
+        if error is None and self._exit is not None:
+            raise self._exit
+
+    def over(self) -> None:
+        """The command has ended; what is left is for the interpreter."""
+        if hasattr(signal, "setitimer"):
+            signal.setitimer(signal.ITIMER_REAL, 0.0)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Entry point of the console script."""
-    for name in ("SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _end)
+    ending = _Ending()
+    try:
+        sys.exit(_status(argv))
+    finally:
+        ending.over()
+
+
+def _status(argv: Sequence[str] | None) -> int:
+    """Runs the command; its exit status, whatever it raised."""
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = any(w in ("-v", "--verbose") for w in words)
     try:
@@ -87,4 +127,4 @@ def main(argv: Sequence[str] | None = None) -> None:
         status = 1
     except OSError as error:
         status = report_error(_failure(error), verbose)
-    sys.exit(status if isinstance(status, int) else 0)
+    return status if isinstance(status, int) else 0

@@ -44,29 +44,59 @@ class Process:
         Raises ToolError if the program is missing or can't be started.
         """
         self.argv = tuple(argv)
+        self._folder = folder
+        self._piped = piped
         self._kept = bytearray()
         self._lock = threading.Lock()
+        self._ready = threading.Event()
+        self._closed = False
+        self._error: OSError | None = None
+        self._started: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+        # Signal handlers run in the main thread, and what they raise may come between any two of
+        # its instructions: a process that another thread starts is known as soon as it exists.
+        self._thread = threading.Thread(target=self._live, daemon=True)
+        self._thread.start()
+        self._ready.wait()
+        if self._error is not None:
+            atexit.unregister(self.close)
+            raise self._refusal(self._error) from self._error
+
+    def _live(self) -> None:
+        """Starts the process, and reads what it prints until it closes that."""
         pipe = subprocess.PIPE
         try:
-            self._child = subprocess.Popen(
-                self.argv,
-                stdin=pipe if piped else subprocess.DEVNULL,
-                stdout=pipe,
-                stderr=pipe if piped else subprocess.STDOUT,
-                cwd=folder,
-                bufsize=0,
-            )
-        except FileNotFoundError as error:
-            raise ToolError(
-                f"{self.name} is not installed", hint=f"the command was {' '.join(self.argv)}"
-            ) from error
+            with self._lock:
+                if self._closed:
+                    return
+                self._started = subprocess.Popen(
+                    self.argv,
+                    stdin=pipe if self._piped else subprocess.DEVNULL,
+                    stdout=pipe,
+                    stderr=pipe if self._piped else subprocess.STDOUT,
+                    cwd=self._folder,
+                    bufsize=0,
+                )
         except OSError as error:
-            raise ToolError(f"can't start {self.argv[0]}: {error.strerror}") from error
-        atexit.register(self.close)
-        output = self._child.stderr if piped else self._child.stdout
+            self._error = error
+            return
+        finally:
+            self._ready.set()
+        output = self._child.stderr if self._piped else self._child.stdout
         assert output is not None
-        self._reader = threading.Thread(target=self._keep, args=(output,), daemon=True)
-        self._reader.start()
+        self._keep(output)
+
+    def _refusal(self, error: OSError) -> ToolError:
+        if isinstance(error, FileNotFoundError):
+            return ToolError(
+                f"{self.name} is not installed", hint=f"the command was {' '.join(self.argv)}"
+            )
+        return ToolError(f"can't start {self.argv[0]}: {error.strerror}")
+
+    @property
+    def _child(self) -> subprocess.Popen[bytes]:
+        assert self._started is not None
+        return self._started
 
     @property
     def name(self) -> str:
@@ -99,7 +129,7 @@ class Process:
     def printed(self) -> str:
         """The last lines that the process printed."""
         if self._child.poll() is not None:
-            self._reader.join(JOIN_S)
+            self._thread.join(JOIN_S)
         with self._lock:
             text = self._kept.decode("utf-8", "replace")
         return "\n".join(text.splitlines()[-KEPT_LINES:])
@@ -117,17 +147,23 @@ class Process:
 
     def close(self) -> None:
         """Ends and reaps the process: SIGTERM, and SIGKILL if it takes longer than TERMINATE_S."""
+        with self._lock:
+            self._closed = True
+        if self._started is not None:
+            self._reap(self._started)
         atexit.unregister(self.close)
-        if self._child.poll() is None:
-            self._child.terminate()
+
+    def _reap(self, child: subprocess.Popen[bytes]) -> None:
+        if child.poll() is None:
+            child.terminate()
             try:
-                self._child.wait(TERMINATE_S)
+                child.wait(TERMINATE_S)
             except subprocess.TimeoutExpired:
-                self._child.kill()
-                self._child.wait()
-        self._reader.join(JOIN_S)
-        for pipe in (self._child.stdin, self._child.stdout):
-            if pipe is not None and not self._reader.is_alive():
+                child.kill()
+                child.wait()
+        self._thread.join(JOIN_S)
+        for pipe in (child.stdin, child.stdout):
+            if pipe is not None and not self._thread.is_alive():
                 pipe.close()
 
     def __enter__(self) -> Self:

@@ -123,8 +123,8 @@ def project_with(library: Path, statement: str, cli: CommandLine) -> Path:
 
 def children(pid: int) -> list[int]:
     """The processes that `pid` has started."""
-    listed = Path(f"/proc/{pid}/task/{pid}/children").read_text()
-    return [int(word) for word in listed.split()]
+    threads = Path(f"/proc/{pid}/task").iterdir()
+    return [int(word) for thread in threads for word in (thread / "children").read_text().split()]
 
 
 def emulator_of(pid: int) -> int:
@@ -154,6 +154,35 @@ def test_emulator_ends_with_the_command(
     assert child.returncode not in (0, -number)
     assert "Traceback" not in err
     assert not Path(f"/proc/{emulator}").exists()
+
+
+DROPPED = """
+import importlib, os, signal, time
+
+main = importlib.import_module("microtvm.cli.main")
+
+class Finalised:
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        for _ in range(1000):
+            pass
+
+def status(argv):
+    Finalised()
+    time.sleep(60)
+
+main._status = status
+main.main([])
+"""
+
+
+def test_signal_while_an_object_is_finalised() -> None:
+    """Python drops what a handler raises there; the command ends all the same."""
+    done = subprocess.run(
+        [sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=50, check=False
+    )
+    assert "Exception ignored" in done.stderr
+    assert done.returncode == 128 + signal.SIGTERM
 
 
 @pytest.mark.qemu

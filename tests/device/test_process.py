@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -102,3 +105,46 @@ def test_a_missing_program() -> None:
     with pytest.raises(ToolError, match="no-such-emulator is not installed") as caught:
         Process(["no-such-emulator", "-machine", "x"])
     assert "no-such-emulator -machine x" in caught.value.hint
+
+
+def test_interrupted_while_it_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a signal's handler raises in the constructor leaves no process behind."""
+    pid_file = tmp_path / "pid"
+    code = f"import os, time; open({str(pid_file)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    closers: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", closers.append)
+
+    def interrupted(_event: threading.Event, _timeout: float | None = None) -> bool:
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Event, "wait", interrupted)
+        with pytest.raises(SystemExit):
+            Process(python(code))
+    deadline = time.monotonic() + 60
+    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for close in closers:
+        close()
+    assert gone(int(pid_file.read_text()))
+
+
+def test_closed_before_it_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The interruption may come before the thread that starts the process has begun."""
+    touched = tmp_path / "touched"
+    closers: list[Callable[[], None]] = []
+    starts: list[Callable[[], None]] = []
+    monkeypatch.setattr(atexit, "register", closers.append)
+
+    def interrupted(thread: threading.Thread) -> None:
+        starts.append(thread.run)
+        raise SystemExit(143)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(SystemExit):
+            Process(python(f"open({str(touched)!r}, 'w')"))
+    for call in closers + starts:
+        call()
+    assert len(starts) == 1
+    assert not touched.exists()
