@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from microtvm.isa.dsp_tile import GROUP, Tile
 from microtvm.isa.pattern import Reduction
-from microtvm.te.schedule import Schedule
+from microtvm.isa.template import Expression, Knob, Template
 from microtvm.te.stage import Stage
 from microtvm.te.tensor import Reduce, Tensor
 from microtvm.tir.expr import BinOp, Cast, Expr, Read
@@ -48,19 +49,17 @@ def product_operands(pattern: Reduction) -> Operands | None:
     return Operands(pattern.data[0], pattern.weights[0])
 
 
-def matrix_product(
-    s: Schedule,
-    pattern: Reduction,
-    out: Stage,
-    *,
-    wide_weights: bool,
-) -> bool:
+def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     """Pixels by channels: four rows are unpacked once, then meet two columns at a time.
 
     A single row meets four columns at a time, whose weights it unpacks.
 
     Takes sums over one axis of a multiple of four; returns False and changes nothing otherwise.
     """
+    if expression.single is None:
+        return False
+    pattern, out = expression.single
+    s = expression.schedule
     operands = product_operands(pattern)
     acc = pattern.stage
     if operands is None or not _plain_matrix(pattern, operands):
@@ -70,7 +69,7 @@ def matrix_product(
         return False
     rows, columns = (ROWS, COLUMNS) if acc.axis[0].extent >= ROWS else (1, 4)
     columns = min(columns, acc.axis[1].extent)
-    wide = wide_weights and rows > 1
+    wide = knobs["weights"] == "int16" and rows > 1
     half, word = 4 * rows, 4
     tile = Tile(
         rows=rows,
@@ -88,6 +87,7 @@ def matrix_product(
     )
     if not tile.fits:
         return False
+    expression.inline_epilogue(pattern, out)
     acc_tensor = acc.outputs[0]
     x = s[s.cache_read(operands.data, "arena", [acc_tensor], "int16")]
     w = s[s.cache_read(operands.weights, "arena", [acc_tensor], "int16" if wide else "int8")]
@@ -114,13 +114,7 @@ def matrix_product(
     return True
 
 
-def window_product(
-    s: Schedule,
-    pattern: Reduction,
-    out: Stage,
-    *,
-    wide_weights: bool,
-) -> bool:
+def window_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     """A convolution, a row of outputs at a time.
 
     The input's rows are padded and unpacked, then pixels along the row meet two columns at a time.
@@ -130,6 +124,10 @@ def window_product(
     fewer channels than four, or an odd number, are filled up with zero weights. Returns False and
     changes nothing where it can't.
     """
+    if expression.single is None:
+        return False
+    pattern, out = expression.single
+    s = expression.schedule
     operands = product_operands(pattern)
     acc = pattern.stage
     shape = None if operands is None else _window(pattern, operands)
@@ -141,7 +139,7 @@ def window_product(
     width = acc.axis[2].extent
     rows = next((r for r in (4, 5, 3) if width % r == 0), min(width, ROWS))
     columns = {1: 4, 5: 1}.get(rows, COLUMNS)
-    wide_weights = wide_weights and rows > 1
+    wide_weights = knobs["weights"] == "int16" and rows > 1
     word = 4
     tile = Tile(
         rows=rows,
@@ -158,6 +156,7 @@ def window_product(
     )
     if not tile.fits or acc.axis[3].extent % columns:
         return False
+    expression.inline_epilogue(pattern, out)
     acc_tensor = acc.outputs[0]
     padding = s.producer(operands.data)
     x = s[s.cache_read(operands.data, "arena", [acc_tensor], "int16")]
@@ -260,3 +259,11 @@ def _plain_matrix(pattern: Reduction, operands: Operands) -> bool:
 def _read(value: Expr, tensor: Tensor) -> Read | None:
     """The first read of a tensor in an expression."""
     return next((n for n in post_order(value) if isinstance(n, Read) and n.source is tensor), None)
+
+
+_WEIGHTS: dict[str, tuple[Knob, ...]] = {"weights": ("int8", "int16")}
+
+TEMPLATES = (
+    Template("dsp.matrix_product", matrix_product, frozenset({"dsp"}), _WEIGHTS),
+    Template("dsp.window_product", window_product, frozenset({"dsp"}), _WEIGHTS),
+)

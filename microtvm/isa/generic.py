@@ -7,9 +7,11 @@ columns).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from microtvm.isa.pattern import Reduction, classify, has_bounds_check, is_constant
+from microtvm.isa.pattern import Reduction, has_bounds_check
+from microtvm.isa.template import Expression, Knob, Template
 from microtvm.te.schedule import Schedule
 from microtvm.te.stage import Split, Stage
 from microtvm.te.tensor import IterVar, Reduce
@@ -32,15 +34,13 @@ class Knobs:
     copy_bytes: int = 4096
 
 
-def schedule(s: Schedule, knobs: Knobs) -> None:
-    """Choose a template for every reduction of the schedule, by its access pattern."""
-    live = [st for st in s.stages if not all(is_constant(s, t) for t in st.outputs)]
-    reductions = [st for st in live if st.reduce_axis]
-    outputs = [st for st in live if st.is_output]
-    if len(reductions) == 1 and len(outputs) == 1 and not reductions[0].is_output:
-        _single(s, live, classify(s, reductions[0]), outputs[0], knobs)
-    elif reductions:
-        _several(live, outputs)
+def schedule(expression: Expression, knobs: Knobs) -> None:
+    """Schedule every reduction of the expression by its access pattern."""
+    s, live = expression.schedule, expression.live
+    if expression.single is not None:
+        _single(s, live, *expression.single, knobs)
+    elif expression.reductions:
+        _several(live, expression.outputs)
     else:
         for stage in live:
             if not stage.is_output:
@@ -179,3 +179,35 @@ def _place_copy(stage: Stage, anchor: Stage, out: Stage, knobs: Knobs) -> None:
     ]
     by_tile = tiles and elements * size // 8 > knobs.copy_bytes
     stage.compute_at(out, tiles[0] if by_tile else row)
+
+
+def _knobs(given: Mapping[str, Knob]) -> Knobs:
+    return Knobs(**{name: int(value) for name, value in given.items()})
+
+
+def _float(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
+    if not any(t.dtype == "float32" for r in expression.reductions for t in r.outputs):
+        return False
+    schedule(expression, _knobs(knobs))
+    return True
+
+
+def _any(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
+    schedule(expression, _knobs(knobs))
+    return True
+
+
+def _space(accumulators: tuple[Knob, ...], unroll: tuple[Knob, ...]) -> dict[str, tuple[Knob, ...]]:
+    return {
+        "accumulators": accumulators,
+        "unroll": unroll,
+        "copy_ratio": (3, 1, 2, 9),
+        "copy_bytes": (4096, 1024, 16384),
+    }
+
+
+TEMPLATES = (
+    # Of the 32 registers of a floating point unit: what a tile's operands leave.
+    Template("generic.float", _float, frozenset({"fpu-single"}), _space((8, 4, 16), (8, 4, 16))),
+    Template("generic", _any, frozenset(), _space((4, 1, 2, 8), (16, 1, 4, 8, 32))),
+)

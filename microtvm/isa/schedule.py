@@ -5,55 +5,46 @@ The choice is by what it is and what the core has, never by an operator's name.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from microtvm.errors import ScheduleError
 from microtvm.isa import dsp, generic
-from microtvm.isa.generic import Knobs
-from microtvm.isa.pattern import classify, is_constant
+from microtvm.isa.template import Expression, Knob, Template
 from microtvm.target import Cpu
 from microtvm.te.schedule import Schedule
 
-FLOAT_ACCUMULATORS = 8
-"""Of the 32 registers of a floating point unit: what a tile's operands leave."""
+TEMPLATES: tuple[Template, ...] = (*dsp.TEMPLATES, *generic.TEMPLATES)
+"""All of them, those that need most of a core first; the last one takes anything on any core."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Knobs of one kernel. `wide_weights`: int8 weights are stored as int16, for speed."""
+    """How one kernel is scheduled: data, which can be stored.
 
-    generic: Knobs = field(default_factory=Knobs)
-    wide_weights: bool = False
+    `template` names one (by default the first that takes the expression); `knobs` are those that
+    shall differ from the template's defaults.
+    """
+
+    template: str = ""
+    knobs: Mapping[str, Knob] = field(default_factory=dict)
 
 
 def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
-    """Schedule an expression for a core; returns the template's name."""
-    live = [st for st in s.stages if not all(is_constant(s, t) for t in st.outputs)]
-    reductions = [st for st in live if st.reduce_axis]
-    outputs = [st for st in live if st.is_output]
-    if (
-        cpu.has("dsp")
-        and len(reductions) == 1
-        and len(outputs) == 1
-        and outputs[0] is not reductions[0]
-    ):
-        pattern = classify(s, reductions[0])
-        for stage in live:
-            if (
-                stage is not reductions[0]
-                and stage is not outputs[0]
-                and not any(t in pattern.data for t in stage.outputs)
-            ):
-                stage.compute_inline()
-        for template in (dsp.matrix_product, dsp.window_product):
-            if template(
-                s,
-                pattern,
-                outputs[0],
-                wide_weights=choice.wide_weights,
-            ):
-                return f"dsp.{template.__name__}"
-    knobs = choice.generic
-    if cpu.has("fpu-single") and any(t.dtype == "float32" for r in reductions for t in r.outputs):
-        knobs = replace(knobs, accumulators=FLOAT_ACCUMULATORS, unroll=FLOAT_ACCUMULATORS)
-    generic.schedule(s, knobs)
-    return "generic"
+    """Schedule an expression for a core; returns the template's name.
+
+    ScheduleError for a knob that the template doesn't have, and for a template that the core can't
+    use or that doesn't take the expression.
+    """
+    expression = Expression(s)
+    for template in TEMPLATES:
+        if choice.template and template.name != choice.template:
+            continue
+        if all(cpu.has(f) for f in template.needs) and template.take(
+            expression, template.knobs(choice.knobs if choice.template else {})
+        ):
+            return template.name
+    raise ScheduleError(
+        f"template {choice.template!r} does not take this expression on {cpu.name}",
+        hint=f"there are {', '.join(t.name for t in TEMPLATES)}",
+    )

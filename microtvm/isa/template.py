@@ -1,0 +1,67 @@
+"""What a schedule template is: the features it needs, its knobs, how it takes an expression."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from microtvm.errors import ScheduleError
+from microtvm.isa.pattern import Reduction, classify, is_constant
+from microtvm.te.schedule import Schedule
+from microtvm.te.stage import Stage
+
+Knob = int | bool | str
+
+
+class Expression:
+    """A schedule's stages by their parts: what a template looks at."""
+
+    def __init__(self, schedule: Schedule) -> None:
+        self.schedule = schedule
+        self.live: list[Stage] = [
+            st for st in schedule.stages if not all(is_constant(schedule, t) for t in st.outputs)
+        ]
+        """All but those that are evaluated at compile time."""
+        self.reductions: list[Stage] = [st for st in self.live if st.reduce_axis]
+        self.outputs: list[Stage] = [st for st in self.live if st.is_output]
+
+    @property
+    def single(self) -> tuple[Reduction, Stage] | None:
+        """The one reduction and the one output behind it; None where there are more or fewer."""
+        if len(self.reductions) != 1 or len(self.outputs) != 1:
+            return None
+        (anchor,), (out,) = self.reductions, self.outputs
+        return None if anchor is out else (classify(self.schedule, anchor), out)
+
+    def inline_epilogue(self, pattern: Reduction, out: Stage) -> None:
+        """Compute what lies between the reduction and the output where the output reads it."""
+        for stage in self.live:
+            feeds = any(t in pattern.data for t in stage.outputs)
+            if stage is not pattern.stage and stage is not out and not feeds:
+                stage.compute_inline()
+
+
+@dataclass(frozen=True)
+class Template:
+    """A way to schedule expressions of one pattern on cores that have what it needs.
+
+    `take` schedules the expression and returns True, or returns False and changes nothing. `space`
+    declares the knobs: for each its possible values, the shipped default first.
+    """
+
+    name: str
+    take: Callable[[Expression, Mapping[str, Knob]], bool]
+    needs: frozenset[str] = frozenset()
+    """Features of `boards/cpu/*.toml`."""
+    space: Mapping[str, tuple[Knob, ...]] = field(default_factory=dict)
+
+    def knobs(self, given: Mapping[str, Knob]) -> dict[str, Knob]:
+        """The given knobs, and defaults for the others; ScheduleError outside the space."""
+        for name, value in given.items():
+            if value not in self.space.get(name, ()):
+                known = ", ".join(f"{k} in {list(v)}" for k, v in self.space.items())
+                raise ScheduleError(
+                    f"template {self.name} has no knob {name} of value {value!r}",
+                    hint=f"its knobs: {known or 'none'}",
+                )
+        return {name: values[0] for name, values in self.space.items()} | dict(given)
