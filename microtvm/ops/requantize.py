@@ -7,15 +7,18 @@ double and rounds once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from microtvm import te
 from microtvm.ops.base import NodeContext
 from microtvm.ops.quantize import quantize_multiplier
+from microtvm.ops.rounding import divide_by_power
 from microtvm.te.tensor import Tensor
 from microtvm.tir.expr import Expr, FloatImm, IntImm, Param, cast
+from microtvm.tir.intrinsic import NARROW_SHIFT, NARROW_VALUE
 from microtvm.util import Array
 
 INT32_MAX = (1 << 31) - 1
@@ -44,30 +47,54 @@ def check_accumulator(
     return low, high
 
 
-NARROW = 1 << 30
-"""Values below this have a shorter requantisation; see `requantize_narrow`."""
+SHORT_FORMS = ("requantize_narrow", "requantize_up", "requantize_floor")
+
+
+@dataclass(frozen=True, eq=False)
+class Reach:
+    """What can occur: accumulators low..high of each channel [C], outputs first..last before the
+    zero point is added (what lies beyond is clamped to them)."""
+
+    low: Array
+    high: Array
+    first: int
+    last: int
+
+    @property
+    def largest(self) -> int:
+        """The largest |accumulator|."""
+        return int(max(self.high.max(), -self.low.min()))
 
 
 class Rescale:
     """value * ratio[channel], with TFLite's two roundings. One multiplier for all where they agree.
 
-    `reach` is the largest |value| that can occur; it decides which form is used.
+    `reach` is the largest |value| that can occur, or a `Reach`, from which the shortest form that
+    is proven equal is taken.
     """
 
-    def __init__(self, ratios: Sequence[float] | Array, name: str, reach: int = INT32_MAX) -> None:
+    def __init__(
+        self, ratios: Sequence[float] | Array, name: str, reach: int | Reach = INT32_MAX
+    ) -> None:
         pairs = [quantize_multiplier(float(r)) for r in np.asarray(ratios).ravel()]
         self.init(pairs, name, reach)
 
-    def init(self, pairs: list[tuple[int, int]], name: str, reach: int) -> None:
+    def init(self, pairs: list[tuple[int, int]], name: str, reach: int | Reach) -> None:
         """Choose the form for multipliers and exponents."""
         exponents = [exponent for _, exponent in pairs]
         self.function = "requantize"
         if max(exponents) <= 0:
             self.function = "requantize_right"
-        if reach < NARROW and max(exponents) <= -1 and min(exponents) >= -30:
+        if _is_short(pairs, reach.largest if isinstance(reach, Reach) else reach):
             self.function = "requantize_narrow"
+            if isinstance(reach, Reach) and _up_holds(pairs, reach):
+                self.function = "requantize_up"
             pairs = [(m, -1 - e) for m, e in pairs]
-        self.pairs = pairs
+        self.use(self.function, pairs, name)
+
+    def use(self, function: str, pairs: list[tuple[int, int]], name: str) -> None:
+        """Take the intrinsic of that name, with these second and third arguments."""
+        self.function, self.pairs = function, pairs
         self.single = len(set(pairs)) == 1
         if not self.single:
             self.mult: Tensor = te.constant(
@@ -92,7 +119,7 @@ class Rescale:
     def __call__(self, value: Expr, channel: Expr | None = None, zero: int = 0) -> Expr:
         """The rescaled value plus the zero point of the result."""
         offset = parameter("zero_out", zero) if zero else IntImm(0)
-        if self.function == "requantize_narrow":
+        if self.function in SHORT_FORMS:
             return te.call(self.function, value, *self.factors(channel), offset)
         return te.call(self.function, value, *self.factors(channel)) + offset
 
@@ -116,31 +143,28 @@ def round_half_away(values: Array) -> Array:
     return rounded
 
 
-def single_rounding_holds(ratios: Array, low: Array, high: Array, first: int, last: int) -> bool:
-    """Whether one rounding of the 31-bit product equals the reference's double product.
+def _is_short(pairs: list[tuple[int, int]], largest: int) -> bool:
+    """Whether the short forms take these multipliers, and values up to `largest`."""
+    low, high = NARROW_SHIFT
+    return largest <= NARROW_VALUE[1] and all(low <= -1 - e <= high for _, e in pairs)
 
-    Both are monotone in the accumulator, so they are equal over low..high if they step at the same
-    accumulators: for each output level first < y <= last the smallest accumulator that reaches it
-    is found by bisection of the reference, and the integer form must step exactly there. Outputs
-    are before the zero point is added. Shapes: ratios, low, high [C].
+
+Form = Callable[[Array], Array]
+"""A monotone function of accumulators [C, n], channel by channel."""
+
+
+def steps_equal(reference: Form, candidate: Form, reach: Reach) -> bool:
+    """Whether two monotone forms agree, once clamped, on all accumulators that can occur.
+
+    They do if they step at the same accumulators: for each output level first < y <= last the
+    smallest accumulator that reaches it is found by bisection of the reference, and the candidate
+    must step exactly there.
     """
-    pairs = [quantize_multiplier(float(r)) for r in ratios]
-    if any(not -31 <= e <= 30 for _, e in pairs):
-        return False
+    low, high, first, last = reach.low, reach.high, reach.first, reach.last
     if first >= last:
         return True
-    mult = np.array([m for m, _ in pairs], np.int64)[:, None]
-    shift = 31 - np.array([e for _, e in pairs], np.int64)[:, None]
-
-    def reference(acc: Array) -> Array:
-        return round_half_away(acc.astype(np.float64) * ratios[:, None])
-
-    def integer(acc: Array) -> Array:
-        product = acc * mult
-        return (product + (np.int64(1) << (shift - 1)) - (product < 0)) >> shift
-
     levels = np.arange(first + 1, last + 1, dtype=np.int64)[None, :]
-    shape = (len(ratios), levels.shape[1])
+    shape = (len(low), levels.shape[1])
     below = np.broadcast_to(low[:, None] - 1, shape).copy()
     above = np.broadcast_to(high[:, None] + 1, shape).copy()
     while int(np.max(above - below)) > 1:
@@ -150,9 +174,69 @@ def single_rounding_holds(ratios: Array, low: Array, high: Array, first: int, la
         below = np.where(~reached & (above - below > 1), middle, below)
     reached_inside = above <= high[:, None]
     starts_above = above > low[:, None]
-    at = integer(np.minimum(above, high[:, None])) >= levels
-    before = integer(np.maximum(above - 1, low[:, None])) < levels
+    at = candidate(np.minimum(above, high[:, None])) >= levels
+    before = candidate(np.maximum(above - 1, low[:, None])) < levels
     return bool(np.all(~reached_inside | at) and np.all(~starts_above | before))
+
+
+def _factors(pairs: list[tuple[int, int]]) -> tuple[Array, Array]:
+    """Multipliers and exponents as int64 [C, 1]."""
+    mult, exponent = np.array(pairs, np.int64).T[:, :, None]
+    return mult, exponent
+
+
+def _up_holds(pairs: list[tuple[int, int]], reach: Reach) -> bool:
+    """Whether the second rounding may be half up instead of half away."""
+    mult, exponent = _factors(pairs)
+    mult, exponent = (np.broadcast_to(v, (len(reach.low), 1)) for v in (mult, exponent))
+
+    def high_word(acc: Array) -> Array:
+        product: Array = (acc * mult + (1 << 30)) >> 31
+        return product
+
+    def reference(acc: Array) -> Array:
+        return divide_by_power(high_word(acc), -exponent)
+
+    def candidate(acc: Array) -> Array:
+        rounded: Array = (high_word(acc) + (np.int64(1) << (-1 - exponent))) >> -exponent
+        return rounded
+
+    return steps_equal(reference, candidate, reach)
+
+
+def _double_product(ratios: Array) -> Form:
+    """FULLY_CONNECTED's own: a double product, rounded once, half away."""
+    return lambda acc: round_half_away(acc.astype(np.float64) * ratios[:, None])
+
+
+def _floor_holds(ratios: Array, pairs: list[tuple[int, int]], reach: Reach) -> bool:
+    """Whether one rounding, half up, of the 31-bit product equals the double product."""
+    mult, exponent = _factors(pairs)
+
+    def candidate(acc: Array) -> Array:
+        rounded: Array = (acc * mult + (np.int64(1) << (30 - exponent))) >> (31 - exponent)
+        return rounded
+
+    return steps_equal(_double_product(ratios), candidate, reach)
+
+
+def single_rounding_holds(ratios: Array, low: Array, high: Array, first: int, last: int) -> bool:
+    """Whether one rounding, half away, of the 31-bit product equals the double product.
+
+    Shapes: ratios, low, high [C]; the other arguments as `Reach` has them.
+    """
+    pairs = [quantize_multiplier(float(r)) for r in ratios]
+    if any(not -31 <= e <= 30 for _, e in pairs):
+        return False
+    mult, exponent = _factors(pairs)
+    shift = 31 - exponent
+
+    def integer(acc: Array) -> Array:
+        product = acc * mult
+        rounded: Array = (product + (np.int64(1) << (shift - 1)) - (product < 0)) >> shift
+        return rounded
+
+    return steps_equal(_double_product(ratios), integer, Reach(low, high, first, last))
 
 
 class RescaleOnce:
@@ -164,8 +248,14 @@ class RescaleOnce:
     def __init__(
         self, ratios: Array, low: Array, high: Array, first: int, last: int, name: str
     ) -> None:
-        self.proven = single_rounding_holds(ratios, low, high, first, last)
+        pairs = [quantize_multiplier(float(r)) for r in ratios]
+        reach = Reach(low, high, first, last)
         self.integer = Rescale(ratios, name)
+        if _is_short(pairs, reach.largest) and _floor_holds(ratios, pairs, reach):
+            self.integer.use("requantize_floor", [(m, -1 - e) for m, e in pairs], name)
+        self.proven = self.integer.function == "requantize_floor" or single_rounding_holds(
+            ratios, low, high, first, last
+        )
         self.first, self.last = first, last
         if not self.proven:
             self.ratios = te.constant(ratios.astype(np.float64), f"{name}_ratio")
@@ -173,6 +263,8 @@ class RescaleOnce:
     def __call__(self, value: Expr, channel: Expr, zero: int) -> Expr:
         """The rescaled accumulator plus the zero point of the result."""
         offset = parameter("zero_out", zero)
+        if self.integer.function == "requantize_floor":
+            return self.integer(value, channel, zero)
         if self.proven:
             return te.call("requantize_once", value, *self.integer.factors(channel)) + offset
         scaled = value.astype("float64") * self.ratios[channel]

@@ -12,6 +12,7 @@ from microtvm.ops.base import NodeContext, activation_range, float_activation
 from microtvm.ops.expression import float_clamp
 from microtvm.ops.quantize import INT32_MAX, channel_multipliers, channel_ratios
 from microtvm.ops.requantize import (
+    Reach,
     Rescale,
     RescaleOnce,
     check_accumulator,
@@ -177,11 +178,11 @@ class Epilogue:
         self.low, self.high = activation_range(ctx)
         self.zero = ctx.out.zero
         ratios = channel_ratios(ctx.inputs[0], ctx.inputs[1], ctx.out, channels)
+        first, last = self.low - self.zero, self.high - self.zero
         if once:
-            first, last = self.low - self.zero, self.high - self.zero
             self.rescale: Rescale | RescaleOnce = RescaleOnce(ratios, low, high, first, last, "w")
         else:
-            self.rescale = Rescale(ratios, "w", int(max(high.max(), -low.min())))
+            self.rescale = Rescale(ratios, "w", Reach(low, high, first, last))
 
     def __call__(self, accumulator: Expr, channel: Expr) -> Expr:
         value = accumulator + self.bias[channel]

@@ -111,17 +111,50 @@ def requantize_right(value: int, mult: int, exponent: int) -> int:
     return rdbp(srdhm(value, mult), -exponent)
 
 
+NARROW_VALUE: Interval = (-(1 << 30), (1 << 30) - 1)
+NARROW_SHIFT: Interval = (0, 21)
+NARROW_ZERO: Interval = (-256, 256)
+"""Domain of the short forms: neither a product's high word, below 2**30, nor its sum with
+`short_offset`, at most 513 * 2**21, leaves 32 bits."""
+
+
+def short_offset(shift: int, zero: int) -> int:
+    """Half of the last place and the zero point, as the short forms add them before they shift."""
+    return (2 * zero + 1) << shift
+
+
+def _check_short(value: int, mult: int, shift: int, zero: int, name: str) -> None:
+    _check_multiplier(mult, shift, NARROW_SHIFT, name)
+    if not NARROW_VALUE[0] <= value <= NARROW_VALUE[1]:
+        raise IRError(f"{name} of {value}, which has more than 31 bits")
+    if not NARROW_ZERO[0] <= zero <= NARROW_ZERO[1]:
+        raise IRError(f"{name} plus {zero}; -256 to 256 was expected")
+
+
 def requantize_narrow(value: int, mult: int, shift: int, zero: int) -> int:
     """`requantize` for the exponent -1 - shift, plus `zero`, of values within -2**30 .. 2**30 - 1.
 
-    shift is 0 to 29, zero -2**15 to 2**15. In these bounds nothing overflows 32 bits, the last
-    bit's rounding and the zero point are one addition, and the whole is five instructions on a core
-    that has SMMULR.
+    shift is 0 to 21, zero -256 to 256. In these bounds nothing overflows 32 bits, the second
+    rounding and the zero point are one constant that the product is added to, and the whole is four
+    instructions on a core that has SMMLAR.
     """
-    _check_multiplier(mult, shift, (0, 29), "requantize_narrow")
-    if not -(1 << 30) <= value < 1 << 30:
-        raise IRError(f"requantize_narrow of {value}, which has more than 31 bits")
+    _check_short(value, mult, shift, zero, "requantize_narrow")
     return rdbp(srdhm(value, mult), shift + 1) + zero
+
+
+def requantize_up(value: int, mult: int, shift: int, zero: int) -> int:
+    """`requantize_narrow` with the second rounding half up: an instruction less."""
+    _check_short(value, mult, shift, zero, "requantize_up")
+    return (srdhm(value, mult) + short_offset(shift, zero)) >> (shift + 1)
+
+
+def requantize_floor(value: int, mult: int, shift: int, zero: int) -> int:
+    """value * mult * 2**(-32 - shift) rounded once, half up, plus `zero`; else as `requantize_up`.
+
+    The first step is not rounded: what it drops can't change the second.
+    """
+    _check_short(value, mult, shift, zero, "requantize_floor")
+    return (((2 * value * mult) >> 32) + short_offset(shift, zero)) >> (shift + 1)
 
 
 def requantize_once(value: int, mult: int, exponent: int) -> int:
@@ -223,6 +256,12 @@ def _floating(name: str, evaluate: Callable[[float], float], c_name: str) -> Sca
 
 _MULT: Interval = (0, INT32[1])
 
+
+def _short(meaning: Callable[..., int]) -> ScalarFunction:
+    domain = (NARROW_VALUE, _MULT, NARROW_SHIFT, NARROW_ZERO)
+    return _integer(meaning.__name__, 4, meaning, _corner_bounds(meaning, domain))
+
+
 FUNCTIONS: dict[str, ScalarFunction] = {
     f.name: f
     for f in (
@@ -241,15 +280,7 @@ FUNCTIONS: dict[str, ScalarFunction] = {
             _corner_bounds(_unchecked_requantize, (None, _MULT, (EXPONENT[0], 0))),
         ),
         _integer("saturate8", 1, saturate8, _corner_bounds(saturate8, (None,))),
-        _integer(
-            "requantize_narrow", 4, requantize_narrow,
-            _corner_bounds(
-                lambda value, mult, shift, zero: (
-                    _unchecked_requantize(value, mult, -1 - shift) + zero
-                ),
-                ((-(1 << 30), (1 << 30) - 1), _MULT, (0, 29), (-(1 << 15), 1 << 15)),
-            ),
-        ),
+        *(_short(meaning) for meaning in (requantize_narrow, requantize_up, requantize_floor)),
         _integer(
             "requantize_once", 3, requantize_once,
             _corner_bounds(
@@ -297,9 +328,35 @@ def call(name: str, *args: Operand) -> Expr:
     return Call(name, exprs, dtype)
 
 
+_Helper = tuple[tuple[str, ...], str]
+
 _REQUANTIZE_HIGH = "(int32_t)(((int64_t){} * mult + (INT64_C(1) << 30)) >> 31)"
 
-C_HELPERS: dict[str, tuple[tuple[str, ...], str]] = {
+
+def _short_helper(name: str, roundings: str, multiply: str, nudge: str) -> _Helper:
+    """The C text of one of the short forms; `nudge` makes the second rounding half away."""
+    half = " + (INT64_C(1) << 31)" if multiply == "smmlar" else ""
+    return (
+        (),
+        f"""\
+/* x * mult * 2^(-32 - shift) with {roundings}; plus zero.
+   x is within -2^30 .. 2^30 - 1, mult is not negative, shift is 0 to 21, zero -256 to 256. */
+static inline int32_t mtvm_requantize_{name}(int32_t x, int32_t mult, int32_t shift, int32_t zero)
+{{
+    const int32_t offset = (2 * zero + 1) * (int32_t)(UINT32_C(1) << shift);
+    int32_t high;
+#ifdef __ARM_FEATURE_DSP
+    __asm__("{multiply} %0, %1, %2, %3" : "=r"(high) : "r"(x * 2), "r"(mult), "r"(offset));
+#else
+    high = (int32_t)(((int64_t)(x * 2) * mult{half}) >> 32) + offset;
+#endif
+    return (high{nudge}) >> (shift + 1);
+}}
+""",
+    )
+
+
+C_HELPERS: dict[str, _Helper] = {
     "mtvm_clz": (
         (),
         """\
@@ -358,24 +415,11 @@ static inline int32_t mtvm_requantize(int32_t x, int32_t mult, int32_t exponent)
 }}
 """,
     ),
-    "mtvm_requantize_narrow": (
-        (),
-        """\
-/* x * mult * 2^(-32 - shift) with two roundings, half up, then half away from zero; plus zero.
-   x is within -2^30 .. 2^30 - 1, mult is not negative, shift is 0 to 29. The second rounding and
-   the zero point are added together, before the last bit is shifted out. */
-static inline int32_t mtvm_requantize_narrow(int32_t x, int32_t mult, int32_t shift, int32_t zero)
-{
-    int32_t high;
-#ifdef __ARM_FEATURE_DSP
-    __asm__("smmulr %0, %1, %2" : "=r"(high) : "r"(x * 2), "r"(mult));
-#else
-    high = (int32_t)(((int64_t)(x * 2) * mult + (INT64_C(1) << 31)) >> 32);
-#endif
-    return (((high + (high >> 31)) >> shift) + (2 * zero + 1)) >> 1;
-}
-""",
+    "mtvm_requantize_narrow": _short_helper(
+        "narrow", "two roundings, half up, then half away from zero", "smmlar", " + (x >> 31)"
     ),
+    "mtvm_requantize_up": _short_helper("up", "two roundings, both half up", "smmlar", ""),
+    "mtvm_requantize_floor": _short_helper("floor", "one rounding, half up", "smmla", ""),
     "mtvm_saturate8": (
         (),
         """\

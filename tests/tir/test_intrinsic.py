@@ -42,6 +42,10 @@ EXACT: dict[str, Callable[..., int]] = {
     "requantize": two_roundings,
     "requantize_right": two_roundings,
     "requantize_narrow": lambda x, m, s, zero: two_roundings(x, m, -1 - s) + zero,
+    "requantize_up": lambda x, m, s, zero: (
+        half_up(Fraction(half_up(Fraction(x * m, 2**31)), 2 ** (s + 1))) + zero
+    ),
+    "requantize_floor": lambda x, m, s, zero: half_up(Fraction(x * m, 2 ** (32 + s))) + zero,
     "saturate8": lambda x: sorted((-128, x, 127))[1],
     "requantize_once": lambda x, m, e: half_away(x * m * Fraction(2) ** (e - 31)),
 }
@@ -83,9 +87,9 @@ def arguments(name: str, rng: random.Random) -> tuple[int, ...]:
     mult = multiplier(rng)
     if name == "requantize_right":
         return word(rng), mult, rng.randint(-31, 0)
-    if name == "requantize_narrow":
-        zero = rng.choice((0, -128, 127, word(rng, -(1 << 15), 1 << 15)))
-        return word(rng, -(1 << 30), (1 << 30) - 1), mult, rng.randint(0, 29), zero
+    if name in ("requantize_narrow", "requantize_up", "requantize_floor"):
+        zero = rng.choice((0, -128, 127, rng.randint(-256, 256)))
+        return word(rng, -(1 << 30), (1 << 30) - 1), mult, rng.randint(0, 21), zero
     exponent = rng.choice((rng.randint(-12, 2), rng.randint(-31, 30)))
     left = max(exponent, 0)
     value = word(rng, LOW >> left, HIGH >> left)
@@ -240,6 +244,12 @@ def test_constant_arguments_are_evaluated() -> None:
             (1 << 30, 1, 0, 0),
             "requantize_narrow of 1073741824, which has more",
         ),
+        (
+            "requantize_up",
+            (1, 1, 22, 0),
+            "requantize_up with the exponent 22; 0 to 21 was expected",
+        ),
+        ("requantize_floor", (1, 1, 0, 257), "requantize_floor plus 257; -256 to 256 was expected"),
         ("requantize_once", (HIGH, HIGH, 1), "requantize_once of 2147483647 is .* not fit int32"),
         ("rdbp", (1,), "rdbp takes 2 arguments, not 1"),
         ("sqrt", (1,), "argument 0 of sqrt is int32; float32 or float64 was expected"),
