@@ -85,11 +85,14 @@ class Rescale:
         self.function = "requantize"
         if max(exponents) <= 0:
             self.function = "requantize_right"
-        if _is_short(pairs, reach.largest if isinstance(reach, Reach) else reach):
-            self.function = "requantize_narrow"
-            if isinstance(reach, Reach) and _up_holds(pairs, reach):
-                self.function = "requantize_up"
-            pairs = [(m, -1 - e) for m, e in pairs]
+        if isinstance(reach, Reach):
+            found = _short_form(pairs, reach)
+            if found is not None:
+                self.use(*found, name)
+                return
+        elif _is_short(pairs, reach):
+            self.use("requantize_narrow", [(m, -1 - e) for m, e in pairs], name)
+            return
         self.use(self.function, pairs, name)
 
     def use(self, function: str, pairs: list[tuple[int, int]], name: str) -> None:
@@ -185,23 +188,39 @@ def _factors(pairs: list[tuple[int, int]]) -> tuple[Array, Array]:
     return mult, exponent
 
 
-def _up_holds(pairs: list[tuple[int, int]], reach: Reach) -> bool:
-    """Whether the second rounding may be half up instead of half away."""
-    mult, exponent = _factors(pairs)
-    mult, exponent = (np.broadcast_to(v, (len(reach.low), 1)) for v in (mult, exponent))
+def _short_form(
+    pairs: list[tuple[int, int]], reach: Reach
+) -> tuple[str, list[tuple[int, int]]] | None:
+    """The shortest form that equals two roundings for what can occur, with its multipliers and
+    shifts; None if there is none."""
+    # What is scaled down beyond the short forms' shifts mostly can't leave zero.
+    least = -1 - NARROW_SHIFT[1]
+    tried = [(m, e) if m and e >= least else (0, -1) for m, e in pairs]
+    if not _is_short(tried, reach.largest):
+        return None
+    channels = (len(reach.low), 1)
+    original, wanted = (np.broadcast_to(v, channels) for v in _factors(pairs))
+    mult, exponent = (np.broadcast_to(v, channels) for v in _factors(tried))
 
-    def high_word(acc: Array) -> Array:
-        product: Array = (acc * mult + (1 << 30)) >> 31
+    def high_word(acc: Array, by: Array) -> Array:
+        product: Array = (acc * by + (1 << 30)) >> 31
         return product
 
     def reference(acc: Array) -> Array:
-        return divide_by_power(high_word(acc), -exponent)
+        left = acc << np.maximum(wanted, 0)
+        return divide_by_power(high_word(left, original), np.maximum(-wanted, 0))
 
-    def candidate(acc: Array) -> Array:
-        rounded: Array = (high_word(acc) + (np.int64(1) << (-1 - exponent))) >> -exponent
+    def narrow(acc: Array) -> Array:
+        return divide_by_power(high_word(acc, mult), -exponent)
+
+    def up(acc: Array) -> Array:
+        rounded: Array = (high_word(acc, mult) + (np.int64(1) << (-1 - exponent))) >> -exponent
         return rounded
 
-    return steps_equal(reference, candidate, reach)
+    for function, candidate in (("requantize_up", up), ("requantize_narrow", narrow)):
+        if steps_equal(reference, candidate, reach):
+            return function, [(m, -1 - e) for m, e in tried]
+    return None
 
 
 def _double_product(ratios: Array) -> Form:

@@ -182,18 +182,41 @@ class Matcher:
     def _bind(self, pattern: Read, actual: Read) -> bool:
         if pattern.dtype != actual.dtype:
             return False
-        view = view_of(actual.source, actual.indices, pattern.indices, self.axes)
+        numbers = {
+            d: i.value for d, i in enumerate(pattern.indices) if isinstance(i, IntImm) and i.value
+        }
+        first = tuple(IntImm(0) if d in numbers else i for d, i in enumerate(pattern.indices))
+        view = view_of(actual.source, actual.indices, first, self.axes)
         if view is None:
             return False
         before = self.views.get(pattern.source)
         if before is None:
             self.views[pattern.source] = view
-            return True
-        return (
-            before.buffer is view.buffer
-            and before.strides == view.strides
-            and all(x is y for x, y in zip(before.indices, view.indices, strict=True))
+            return not numbers
+        if before.buffer is not view.buffer or len(numbers) > 1:
+            return False
+        strides = list(before.strides)
+        distance = _distance(before, view)
+        for d, number in numbers.items():
+            # Elements 0 and `number` of a dimension that no axis runs along tell its stride.
+            if distance is None or distance % number:
+                return False
+            if strides[d] not in (0, distance // number):
+                return False
+            strides[d] = distance // number
+        self.views[pattern.source] = Operand(before.buffer, before.indices, tuple(strides))
+        return (distance == 0 or bool(numbers)) and all(
+            a == b or d in numbers or (isinstance(p, IntImm) and b == 0)
+            for d, (a, b, p) in enumerate(zip(strides, view.strides, pattern.indices, strict=True))
         )
+
+
+def _distance(a: Operand, b: Operand) -> int | None:
+    """Elements from the first element of `a` to that of `b`; None where that is no number."""
+    total = Linear(0, {})
+    for x, y, step in zip(a.indices, b.indices, strides_of(a.buffer.shape), strict=True):
+        total = total.plus(Linear.of(binary("*", binary("-", y, x), IntImm(step))))
+    return total.constant if not any(total.terms.values()) else None
 
 
 def view_of(

@@ -14,7 +14,7 @@ from microtvm.te.stage import Stage
 from microtvm.te.tensor import IterVar, Reduce, Tensor, reads_of
 from microtvm.te.tensor import all as every
 from microtvm.tir.cleanup import clean_program
-from microtvm.tir.expr import Expr, IntImm, Read, Var
+from microtvm.tir.expr import Expr, IntImm, Read, Select, Var
 from microtvm.tir.simplify import Analyzer, Linear
 from microtvm.tir.stmt import (
     Alloc,
@@ -296,7 +296,8 @@ class _Lowering:
             extent = domain.extents[axis]
             fresh[axis.var] = var
             self.analyzer.ranges[var] = (0, extent - 1)
-            kind = stage.kinds.get(axis, "serial")
+            # Registers have no addresses: what sets them up is written out.
+            kind = "unrolled" if stage.scope == "register" else stage.kinds.get(axis, "serial")
             loops.append((var, extent, kind))
         body = substitute_stmt(body, fresh)
         for var, extent, kind in reversed(loops):
@@ -310,6 +311,9 @@ class _Lowering:
         intrin = stage.tensorized[1]
         if len(stage.outputs) != 1:
             raise ScheduleError(f"{stage.name} has several outputs; it can't be tensorized")
+        chosen = self._chosen_outside(stage, domain, position)
+        if chosen is not None:
+            return chosen
         if any(
             s.attach is not None
             and s.attach.stage is stage
@@ -337,6 +341,29 @@ class _Lowering:
             matcher = Matcher(intrin, matcher.axes, stage.name)
             call = self._match(stage, intrin, matcher, loops)
         return If(every(*guards), call) if guards else call
+
+    def _chosen_outside(self, stage: Stage, domain: Domain, position: int) -> Stmt | None:
+        """A body that the loops around a tile choose: it computes one side, loops the other.
+
+        None where there is no such choice.
+        """
+        body = stage.bodies[0]
+        if not isinstance(body, Select):
+            return None
+        cond = self._body(body.cond, {a.var: v for a, v in domain.values.items()})
+        if uses(cond, {a.var: 0 for a in stage.leaf[position:]}):
+            return None
+        saved, tensorized = stage.bodies, stage.tensorized
+        try:
+            stage.bodies = (body.on_true,)
+            then = self._tensorized(stage, domain, position)
+            stage.bodies, stage.tensorized = (body.on_false,), None
+            otherwise = self._update(stage, domain, position)
+        finally:
+            stage.bodies, stage.tensorized = saved, tensorized
+        if isinstance(cond, IntImm):
+            return then if cond.value else otherwise
+        return If(cond, then, otherwise)
 
     def _bind_roots(
         self, stage: Stage, domain: Domain, matcher: Matcher, inside: dict[Var, int]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from microtvm.te.tensor import IterVar, Reduce, Tensor
-from microtvm.tir.expr import Cast, Expr, IntImm, Read, Select, binary, cast, const
+from microtvm.tir.dtype import is_int
+from microtvm.tir.expr import BinOp, Cast, Expr, IntImm, Read, Select, binary, cast, const
 from microtvm.tir.simplify import Analyzer
 from microtvm.tir.traversal import substitute, transform
 
@@ -21,6 +24,37 @@ def replace_reads(body: Expr, old: Tensor, make: Callable[[tuple[Expr, ...]], Ex
     if isinstance(body, Reduce):
         return Reduce(body.kind, transform(body.value, step, {}), body.axes)
     return transform(body, step, {})
+
+
+def join_constants(body: Expr) -> Expr:
+    """`body` with (x + a[i]) + b[i], of integer constants a and b, as x + c[i]."""
+
+    def step(node: Expr) -> Expr | None:
+        if not isinstance(node, BinOp) or node.op != "+" or not is_int(node.dtype):
+            return None
+        inner, last = node.a, node.b
+        if not isinstance(inner, BinOp) or inner.op != "+":
+            return None
+        first = inner.b
+        if not isinstance(first, Read) or not isinstance(last, Read):
+            return None
+        a, b = first.source, last.source
+        if first.indices != last.indices or not (_is_constant(a) and _is_constant(b)):
+            return None
+        wide = a.data.astype(np.int64) + b.data.astype(np.int64)
+        total = wide.astype(a.data.dtype)
+        if a.shape != b.shape or not np.array_equal(total, wide):
+            return None
+        joined = Tensor(a.shape, a.dtype, b.name, data=total)
+        return binary("+", inner.a, Read(joined, first.indices))
+
+    if isinstance(body, Reduce):
+        return Reduce(body.kind, transform(body.value, step, {}), body.axes)
+    return transform(body, step, {})
+
+
+def _is_constant(source: object) -> bool:
+    return isinstance(source, Tensor) and source.data is not None
 
 
 def padded(

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from microtvm.errors import ScheduleError
 from microtvm.te.layout import IndexMap
-from microtvm.te.rewrite import read_copy, replace_reads
+from microtvm.te.rewrite import join_constants, read_copy, replace_reads
 from microtvm.te.stage import Stage
 from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor, compute, reads_of
 from microtvm.tir.dtype import dtype_range, is_int
@@ -110,6 +110,34 @@ class Schedule:
         while tensor in self._successors:
             tensor = self._successors[tensor]
         return tensor
+
+    def replace(self, tensor: Tensor, value: Callable[..., Expr]) -> None:
+        """Let readers of `tensor` read `value(*indices)` instead; adds the stages that it needs.
+
+        It is how a template computes a sum in another way; that both are equal is its caller's to
+        know. The tensor's own stage goes.
+        """
+        stage = self[tensor]
+        if stage.is_output:
+            raise ScheduleError(f"{stage.name} is an output; it can't be replaced")
+        axes = tuple(a.var for a in stage.axis)
+        instead = value(*axes)
+        readers = self.readers(tensor)
+        place, count = self.stages.index(stage), len(self.stages)
+        for read in reads_of((instead,)):
+            if read.op is not None:
+                self._add(read.op)
+        added = self.stages[count:]
+        self.stages[count:] = []
+        self.stages[place : place + 1] = added
+
+        def at(indices: tuple[Expr, ...]) -> Expr:
+            return substitute(instead, dict(zip(axes, indices, strict=True)))
+
+        for reader in readers:
+            reader.bodies = tuple(
+                join_constants(replace_reads(b, tensor, at)) for b in reader.bodies
+            )
 
     def cache_write(self, tensor: Tensor, scope: str) -> Tensor:
         """Compute `tensor` into a new tensor of `scope` first.

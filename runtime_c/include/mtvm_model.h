@@ -40,10 +40,8 @@
  * other compilers get the tile in C. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_DSP)
 #define MTVM_TILE_ASSEMBLY
-#define MTVM_TILE __attribute__((noipa, optimize("O2", "omit-frame-pointer"))) static
-#else
-#define MTVM_TILE __attribute__((noinline)) static
 #endif
+#define MTVM_TILE static inline __attribute__((always_inline))
 
 /* Where a tile keeps the end of its loop: in a floating point register, or on the stack where there is none. */
 #ifdef __ARM_FP

@@ -9,6 +9,7 @@ import pytest
 
 from microtvm.graph.ir import Graph, Node, Quant, TensorType
 from microtvm.inference import run_project
+from microtvm.isa.dsp_operand import FORMS
 from microtvm.isa.dsp_tile import Tile
 from microtvm.npz import Inputs
 from microtvm.ops.base import attributes
@@ -127,15 +128,15 @@ def test_odd_shapes(board: str, seed: int, tmp_path: Path) -> None:
 def test_tile_names_tell_tiles_apart() -> None:
     """Two tiles of one name would be one function."""
     tiles = [
-        Tile(4, 2, groups, 4, 16, 32, 4, half, group, wide, register, counted=counted)
-        for groups in (2, 3, 5)
-        for half, group, wide in ((0, 8, False), (8, 16, True))
-        for register in (True, False)
+        Tile(form, rows, columns, groups, 4, half, 32, counted=counted, fresh=fresh)
+        for form in FORMS
+        for rows, columns in ((4, 2), (1, 4), (3, 2))
+        for groups in (2, 3, 5, 8)
+        for half in (8, 16)
         for counted in (True, False)
+        for fresh in (True, False)
     ]
     texts: dict[str, set[str]] = {}
     for tile in tiles:
         texts.setdefault(tile.name, set()).add(tile.source())
-    mixed = {n for n, t in texts.items() if len(t) > 1}
-    # Whether there is a floating point register is the same for a whole file.
-    assert all(len(texts[n]) <= 2 for n in mixed)
+    assert all(len(found) == 1 for found in texts.values())

@@ -398,3 +398,11 @@ def copy_four() -> TensorIntrin:
     x = te.placeholder((4,), "int32", "x")
     out = te.compute((4,), lambda i: x[i], "copy")
     return te.decl_tensor_intrin("copy_four", out, [x], lambda operands: "copy();")
+
+
+def test_replace_of_an_output() -> None:
+    x = te.placeholder((4,), "int32", "x")
+    y = te.compute((4,), lambda i: x[i], "y")
+    s = te.create_schedule([y])
+    with pytest.raises(ScheduleError, match="y is an output; it can't be replaced"):
+        s.replace(y, lambda i: x[i])
