@@ -5,25 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from microtvm.isa.dsp_operand import FORMS, GROUP, Operands, rewrite
+from microtvm.isa.dsp_gather import gather_product
+from microtvm.isa.dsp_layout import COLUMNS, ROWS, SPACE, WORD, form_of, pack, tensorize, tile_loops
+from microtvm.isa.dsp_operand import GROUP, Operands, rewrite
 from microtvm.isa.dsp_tile import Tile
 from microtvm.isa.dsp_unpack import unpack
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.te.stage import Stage
-from microtvm.te.tensor import IterVar
-from microtvm.tir.expr import Expr
 from microtvm.tir.simplify import Linear
-
-ROWS, COLUMNS = 4, 2
-"""The tile that uses every register: 8 accumulators, 4 temporaries, 2 pointers."""
-
-WORD = 4
-
-
-def _form(operands: Operands, knobs: Mapping[str, Knob]) -> str:
-    """The form asked for, or the plain one where the weights are out of the bounds of pairs."""
-    wanted = str(knobs["weights"])
-    return "narrow" if wanted == "pairs" and not operands.takes_pairs() else wanted
 
 
 def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
@@ -43,7 +32,7 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
         return False
     rows, columns = (ROWS, COLUMNS) if axes[0].extent >= ROWS else (1, 4)
     columns = min(columns, axes[1].extent)
-    form = _form(operands, knobs)
+    form = form_of(operands.values, knobs)
     tile = Tile(
         form=form,
         rows=rows,
@@ -53,7 +42,6 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
         x_half=WORD * rows,
         x_group=2 * WORD * rows,
         counted=True,
-        fresh=True,
     )
     if not tile.fits:
         return False
@@ -62,15 +50,15 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     x, w, acc = s[product.x], s[product.w], s[product.acc]
     x.pad(x.axis[0], rows)
     x.transform_layout(lambda p, j, which: [p // rows, j // 2, which, p % rows, j % 2])
-    _pack(w, form, columns)
+    pack(w, form, columns)
     acc.pad(acc.axis[0], rows)
     acc.pad(acc.axis[1], columns)
-    row_outer, column_outer = _tile_loops(out, rows, columns)
+    row_outer, column_outer = tile_loops(out, rows, columns)
     tile_row, group, which, row, pair = x.leaf
     x.reorder(tile_row, row, group, which, pair)
     x.compute_at(out, row_outer)
     unpack(x, form, group, which, whole=True)
-    _tensorize(acc, tile, out, column_outer)
+    tensorize(acc, tile, out, column_outer)
     return True
 
 
@@ -97,7 +85,7 @@ def window_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     width = pattern.stage.axis[2].extent
     rows = next((r for r in (4, 5, 3) if width % r == 0), min(width, ROWS))
     columns = {1: 4, 5: 1}.get(rows, COLUMNS)
-    form = _form(operands, knobs)
+    form = form_of(operands.values, knobs)
     tile = Tile(
         form=form,
         rows=rows,
@@ -116,53 +104,14 @@ def window_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     # The last tile of a row may reach beyond it.
     x.pad(x.axis[2], shape.reach(-(-width // rows) * rows))
     x.transform_layout(lambda b, h, v, j, which: [b, h, v, j // 2, which, j % 2])
-    _pack(w, form, columns)
+    pack(w, form, columns)
     acc.pad(acc.axis[2], rows)
-    _, column_outer = _tile_loops(out, rows, columns)
+    _, column_outer = tile_loops(out, rows, columns)
     x.compute_at(out, out.axis[1])
     whole = shape.channels % GROUP == 0
     unpack(x, form, x.leaf[3], x.leaf[4], whole=whole)
-    _tensorize(acc, tile, out, column_outer)
+    tensorize(acc, tile, out, column_outer)
     return True
-
-
-def _tile_loops(out: Stage, rows: int, columns: int) -> tuple[IterVar, IterVar]:
-    """The output's last two axes as tiles, written out: outer loops first, columns then rows."""
-    row_outer, row_inner = out.split(out.axis[-2], rows)
-    column_outer, column_inner = out.split(out.axis[-1], columns)
-    out.reorder(row_outer, column_outer, column_inner, row_inner)
-    out.unroll(column_inner)
-    out.unroll(row_inner)
-    return row_outer, column_outer
-
-
-def _pack(w: Stage, form: str, columns: int) -> None:
-    """Store weights in the order in which a tile of so many columns reads them."""
-    w.pad(w.axis[0], columns)
-    rank = len(w.axis)
-
-    def order(*index: Expr) -> list[Expr]:
-        column, *around = index[: rank - 1 if form == "pairs" else rank - 2]
-        pair, *parity = index[len(around) + 1 :]
-        lead = [column // columns, *around, pair // 2]
-        last = [column % columns, pair % 2]
-        if form == "wide":
-            return [*lead, *parity, *last]
-        return [*lead, *last, *parity]
-
-    w.transform_layout(order)
-
-
-def _tensorize(acc: Stage, tile: Tile, out: Stage, at: IterVar) -> None:
-    """Split the sum into groups and pairs, and hand what one tile covers to it."""
-    acc.compute_at(out, at)
-    acc.set_scope("register")
-    rows, columns = acc.axis[-2:]
-    *outer, k, which = acc.reduce_axis
-    group, pair = acc.split(k, GROUP // 2)
-    around, runs = outer[:-1], outer[-1:]
-    acc.reorder(*around, rows, columns, *runs, group, which, pair)
-    acc.tensorize(rows, tile.intrinsic())
 
 
 @dataclass(frozen=True)
@@ -191,9 +140,10 @@ def _window(acc: Stage, operands: Operands) -> Window | None:
     return Window(kh.extent, kw.extent, operands.inner.extent, along.terms[width.var])
 
 
-_WEIGHTS: dict[str, tuple[Knob, ...]] = {"weights": FORMS}
+_NEEDS = frozenset({"dsp"})
 
 TEMPLATES = (
-    Template("dsp.matrix_product", matrix_product, frozenset({"dsp"}), _WEIGHTS),
-    Template("dsp.window_product", window_product, frozenset({"dsp"}), _WEIGHTS),
+    Template("dsp.matrix_product", matrix_product, _NEEDS, SPACE),
+    Template("dsp.gather_product", gather_product, _NEEDS, SPACE),
+    Template("dsp.window_product", window_product, _NEEDS, SPACE),
 )

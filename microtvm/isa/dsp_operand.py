@@ -19,16 +19,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeGuard
 
 import numpy as np
 
 from microtvm.isa.pattern import Reduction
+from microtvm.te.rewrite import rewritten
 from microtvm.te.schedule import Schedule
+from microtvm.te.stage import Stage
 from microtvm.te.tensor import IterVar, Reduce, Tensor, compute, constant, reduce_axis, select
 from microtvm.te.tensor import min as te_min
 from microtvm.te.tensor import sum as te_sum
-from microtvm.tir.expr import BinOp, Cast, Expr, IntImm, Read, Select, binary
-from microtvm.tir.traversal import substitute, uses
+from microtvm.tir.expr import BinOp, Call, Cast, Expr, IntImm, Read, Select, binary
+from microtvm.tir.intrinsic import SHORT_FORMS, call
+from microtvm.tir.traversal import post_order, substitute, uses
 from microtvm.util import Array
 
 GROUP = 4
@@ -88,12 +92,20 @@ class Operands:
             return None
         return Operands(data, weights, tuple(around), inner, weights.source.data)
 
-    def takes_pairs(self) -> bool:
-        """Whether the weights can be stored in pairs: halfwords and sums stay in their bounds."""
-        flat = self.values.astype(np.int64).reshape(self.values.shape[0], -1, self.inner.extent)
-        odd, even = flat[..., 1::2], flat[..., 0::2]
-        reach = np.abs(even).sum(axis=(1, 2)) * 128 + np.abs(odd).sum(axis=(1, 2)) * 255
-        return bool(odd.size == 0 or odd.min() > -128) and int(reach.max()) < PAIRS_LIMIT
+
+def takes_pairs(values: Array) -> bool:
+    """Whether weights [column, .., elements] can be stored in pairs: halfwords and sums fit."""
+    odd = values[..., 1::2]
+    return bool(odd.size == 0 or odd.min() > -128) and int(_reach(values).max()) < PAIRS_LIMIT
+
+
+def _reach(values: Array) -> Array:
+    """The largest |sum| of each column of weights in pairs, whose data is prepared for them."""
+    flat = values.astype(np.int64).reshape(-1, values.shape[-1])
+    odd, even = flat[:, 1::2], flat[:, 0::2]
+    reach = np.abs(even).sum(axis=1) * 128 + np.abs(odd).sum(axis=1) * 255
+    total: Array = reach.reshape(len(values), -1).sum(axis=1)
+    return total
 
 
 def packed(form: str, element: Callable[[Expr | int], Expr], which: Expr) -> Expr:
@@ -123,97 +135,197 @@ class Product:
 
 
 def rewrite(schedule: Schedule, pattern: Reduction, operands: Operands, form: str) -> Product:
-    """Replace the sum by one over operands in `form`, which their layouts are still to be chosen
-    for.
+    """Replace the sum by one over operands in `form`; their layouts are still to be chosen.
 
-    x: [.., pair, which] int16; w: [column, .., pair] int16 (pairs), [column, .., pair, parity] int8
-    or int16; the reduction goes over `around`, pairs and the two words. Elements beyond
-    an end that is not a multiple of a group meet weights of zero.
+    x: [.., pair, which] int16, the data's own dimensions but for the last. Elements beyond an end
+    that is not a multiple of a group meet weights of zero.
     """
     stage = pattern.stage
     extent = operands.inner.extent
     count = -(-extent // GROUP) * (GROUP // 2)
-    image, taps = operands.data.source, operands.weights.source
-    outside = _outside(schedule, image)
+    image = operands.data.source
+    border = Border.of(schedule, image)
     last = IntImm(extent - 1)
 
-    def within(k: Expr) -> Expr:
-        return k if extent % GROUP == 0 else te_min(k, last)
-
     def word(element: Callable[[Expr], Expr], pair: Expr, which: Expr) -> Expr:
-        return packed(
-            form, lambda parity: element(within(pair * 2 + parity)).astype("int32"), which
-        )
+        def parity(k: Expr | int) -> Expr:
+            at = pair * 2 + k
+            return element(at if extent % GROUP == 0 else te_min(at, last)).astype("int32")
+
+        return packed(form, parity, which)
 
     def x_element(*i: Expr) -> Expr:
         *index, pair, which = i
-        if outside is None:
+        if border is None:
             return word(lambda k: image[(*index, k)], pair, which)
-        cond, inner, border = (at(index) for at in outside)
         return select(
-            cond(IntImm(0)),
-            word(inner, pair, which),
-            word(border, pair, which),
+            border.inside((*index, IntImm(0))),
+            word(lambda k: border.inner((*index, k)), pair, which),
+            word(lambda k: border.beyond((*index, k)), pair, which),
         )
 
-    def w_element(*i: Expr) -> Expr:
-        if form == "pairs":
-            *index, pair = i
-            return (weight(index, pair * 2 + 1) * 256 + weight(index, pair * 2)).astype("int16")
-        *index, pair, which = i
-        value = weight(index, pair * 2 + which)
-        return value.astype("int16" if form == "wide" else "int8")
-
-    def weight(index: Sequence[Expr], k: Expr) -> Expr:
-        value = taps[(*index, within(k))].astype("int32")
-        return value if extent % GROUP == 0 else select(binary("<", k, IntImm(extent)), value, 0)
-
     x: Tensor = compute((*image.shape[:-1], count, 2), x_element, f"{image.name}_x")
-    shape = (*taps.shape[:-1], count) if form == "pairs" else (*taps.shape[:-1], count, 2)
-    w: Tensor = compute(shape, w_element, f"{taps.name}_w")
-    outer = [reduce_axis(a.extent, a.name) for a in operands.around]
-    pair, which = reduce_axis(count, "pair"), reduce_axis(2, "which")
+    spare = [(0, 0)] * (operands.values.ndim - 1) + [(0, 2 * count - extent)]
+
+    def lead(i: Sequence[Expr], around: Sequence[Expr]) -> list[Expr]:
+        values: dict[Expr, Expr] = {a.var: v for a, v in zip(stage.axis, i, strict=True)}
+        values |= {a.var: v for a, v in zip(operands.around, around, strict=True)}
+        return [substitute(index, values) for index in operands.data.indices[:-1]]
+
+    name = operands.weights.source.name
+    return replace_sum(schedule, stage, form, x, np.pad(operands.values, spare), lead, name)
+
+
+def replace_sum(
+    schedule: Schedule,
+    stage: Stage,
+    form: str,
+    x: Tensor,
+    values: Array,
+    lead: Callable[[Sequence[Expr], Sequence[Expr]], Sequence[Expr]],
+    name: str,
+) -> Product:
+    """Let readers of the stage read its sum as one of x times `values` in `form`.
+
+    values: int8 [column, *around, elements], a multiple of a group of them. `lead` gives the
+    indices of x, but for pair and which, from those of the sum and of `around`. The result's w is
+    [column, *around, pair] int16 (pairs), or [.., pair, parity] int8 or int16.
+    """
+    pairs = values.reshape(*values.shape[:-1], -1, 2)
+    if form == "pairs":
+        wide = pairs.astype(np.int32)
+        stored: Array = (wide[..., 1] * 256 + wide[..., 0]).astype(np.int16)
+    else:
+        stored = pairs.astype(np.int16) if form == "wide" else pairs
+    taps = constant(stored, name)
+    # A stage of its own, so that its layout can be chosen.
+    w: Tensor = compute(stored.shape, lambda *i: taps[i], f"{name}_w")
+    outer = [reduce_axis(extent, f"k{d}") for d, extent in enumerate(values.shape[1:-1])]
+    pair, which = reduce_axis(pairs.shape[-2], "pair"), reduce_axis(2, "which")
+
+    old = stage.outputs[0]
+    bias = _bias_of(schedule, old)
+    start = np.zeros(len(values), np.int64)
+    if form == "pairs":
+        start += pairs[..., 1].reshape(len(values), -1).sum(axis=1, dtype=np.int64) * ODD_OFFSET
+        if bias is not None and int((np.abs(start + bias) + _reach(values)).max()) >= PAIRS_LIMIT:
+            bias = None
+    if bias is not None:
+        start += bias
+    scaled = start * (256 if form == "pairs" else 1)
+    init = constant(scaled.astype(np.int32), f"{stage.name}_start")
 
     def acc_element(*i: Expr) -> Expr:
-        values: dict[Expr, Expr] = {a.var: v for a, v in zip(stage.axis, i, strict=True)}
-        values |= {a.var: o.var for a, o in zip(operands.around, outer, strict=True)}
-        lead = [substitute(index, values) for index in operands.data.indices[:-1]]
-        place = (i[-1], *(o.var for o in outer), pair.var)
-        left = x[(*lead, pair.var, which.var)].astype("int32")
+        around = [o.var for o in outer]
+        place = (i[-1], *around, pair.var)
+        left = x[(*lead(i, around), pair.var, which.var)].astype("int32")
         right = factor(form, lambda *parity: w[(*place, *parity)], which.var)
-        return te_sum(left * right, axis=[*outer, pair, which])
+        return te_sum(left * right, axis=[*outer, pair, which], init=init[i[-1]])
 
     acc: Tensor = compute(tuple(a.extent for a in stage.axis), acc_element, stage.name)
+    readers = schedule.readers(old)
+    if bias is not None:
+        for reader in readers:
+            reader.bodies = tuple(
+                rewritten(b, lambda n: n.a if _adds_bias(n, old) else None) for b in reader.bodies
+            )
+    schedule.replace(old, lambda *i: acc[i] >> 8 if form == "pairs" else acc[i])
     if form == "pairs":
-        flat = operands.values.astype(np.int64)
-        odd = flat[..., 1::2].reshape(flat.shape[0], -1).sum(axis=1) * ODD_OFFSET
-        offset = constant(odd.astype(np.int32), f"{stage.name}_offset")
-        schedule.replace(stage.outputs[0], lambda *i: (acc[i] >> 8) + offset[i[-1]])
-    else:
-        schedule.replace(stage.outputs[0], lambda *i: acc[i])
+        for reader in readers:
+            reader.bodies = tuple(
+                rewritten(b, lambda n: _shifted_less(n, acc)) for b in reader.bodies
+            )
     return Product(x, w, acc)
 
 
-At = Callable[[Sequence[Expr]], Callable[[Expr], Expr]]
-Outside = tuple[At, At, At]
+def _adds_bias(node: Expr, old: Tensor) -> TypeGuard[BinOp]:
+    """Whether a node is old[.., column] + constant[column]."""
+    return (
+        isinstance(node, BinOp)
+        and node.op == "+"
+        and isinstance(node.a, Read)
+        and isinstance(node.b, Read)
+        and node.a.source is old
+        and node.b.dtype == "int32"
+        and node.b.source.data is not None
+        and node.b.indices == node.a.indices[-1:]
+    )
 
 
-def _outside(schedule: Schedule, image: Tensor) -> Outside | None:
-    """A padded image as a condition, what holds inside, and what beyond; None if it is not padded.
+def _bias_of(schedule: Schedule, old: Tensor) -> Array | None:
+    """The constant that every reader of a sum adds to it, if it is the same one; else None."""
+    found: dict[Tensor, None] = {}
+    for reader in schedule.readers(old):
+        for body in reader.bodies:
+            nodes = post_order(body.value if isinstance(body, Reduce) else body)
+            sums = [n for n in nodes if _adds_bias(n, old)]
+            added = {id(n.a) for n in sums}
+            if any(isinstance(n, Read) and n.source is old and id(n) not in added for n in nodes):
+                return None
+            found |= dict.fromkeys(n.b.source for n in sums if isinstance(n.b, Read))
+    if len(found) != 1:
+        return None
+    data = next(iter(found)).data
+    assert data is not None
+    return data.astype(np.int64)
 
-    Each takes the indices but the last; the condition does not depend on that one.
+
+def _shifted_less(node: Expr, acc: Tensor) -> Expr | None:
+    """A short requantisation doubles its argument: whole acc / 256 becomes acc / 128."""
+    if not isinstance(node, Call) or node.name not in SHORT_FORMS:
+        return None
+    value = node.args[0]
+    if not (isinstance(value, BinOp) and value.op == ">>" and isinstance(value.a, Read)):
+        return None
+    if value.a.source is not acc:
+        return None
+    return call(f"{node.name}_doubled", value.a >> 7, *node.args[1:])
+
+
+@dataclass(frozen=True)
+class Border:
+    """A padded image: what its elements are inside, which a condition tells, and beyond.
+
+    The condition is a conjunction of comparisons of indices but the last: inside is a box.
     """
-    stage = schedule.producer(image)
-    if stage is None or stage.reduce_axis:
-        return None
-    body = stage.bodies[0]
-    last = stage.axis[-1].var
-    if not isinstance(body, Select) or uses(body.cond, (last,)):
-        return None
-    axes = [a.var for a in stage.axis]
-    cond, inner, border = body.cond, body.on_true, body.on_false
 
-    def at(part: Expr) -> Callable[[Sequence[Expr]], Callable[[Expr], Expr]]:
-        return lambda index: lambda k: substitute(part, dict(zip(axes, (*index, k), strict=True)))
+    axes: tuple[Expr, ...]
+    condition: Expr
+    within: Expr
+    without: Expr
 
-    return at(cond), at(inner), at(border)
+    @staticmethod
+    def of(schedule: Schedule, image: Tensor) -> Border | None:
+        """The border of a tensor; None if it is not padded, or by its last index."""
+        stage = schedule.producer(image)
+        if stage is None or stage.reduce_axis:
+            return None
+        body = stage.bodies[0]
+        axes = tuple(a.var for a in stage.axis)
+        if not isinstance(body, Select) or uses(body.cond, axes[-1:]) or not _is_box(body.cond):
+            return None
+        return Border(axes, body.cond, body.on_true, body.on_false)
+
+    def _at(self, part: Expr, index: Sequence[Expr]) -> Expr:
+        return substitute(part, dict(zip(self.axes, index, strict=True)))
+
+    def inside(self, index: Sequence[Expr]) -> Expr:
+        """Whether an index is inside; the last one does not matter."""
+        return self._at(self.condition, index)
+
+    def inner(self, index: Sequence[Expr]) -> Expr:
+        """An element that is inside."""
+        return self._at(self.within, index)
+
+    def beyond(self, index: Sequence[Expr]) -> Expr:
+        """An element that is not."""
+        return self._at(self.without, index)
+
+
+def _is_box(cond: Expr) -> bool:
+    """Whether a condition is a conjunction of comparisons."""
+    if not isinstance(cond, BinOp):
+        return False
+    if cond.op == "and":
+        return _is_box(cond.a) and _is_box(cond.b)
+    return cond.op in ("<", "<=", ">", ">=")

@@ -18,7 +18,7 @@ from microtvm.ops.quantize import quantize_multiplier
 from microtvm.ops.rounding import divide_by_power
 from microtvm.te.tensor import Tensor
 from microtvm.tir.expr import Expr, FloatImm, IntImm, Param, cast
-from microtvm.tir.intrinsic import NARROW_SHIFT, NARROW_VALUE
+from microtvm.tir.intrinsic import NARROW_SHIFT, NARROW_VALUE, SHORT_FORMS
 from microtvm.util import Array
 
 INT32_MAX = (1 << 31) - 1
@@ -45,9 +45,6 @@ def check_accumulator(
             hint="the weights or the bias of this layer are far larger than training gives",
         )
     return low, high
-
-
-SHORT_FORMS = ("requantize_narrow", "requantize_up", "requantize_floor")
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,5 +149,9 @@ def evaluate_bodies(
         if isinstance(body, Reduce):
             over = tuple(range(len(shape), len(extents)))
             full = _REDUCTION[body.kind].reduce(full, axis=over)
+            if body.init is not None:
+                corner = np.ogrid[tuple(slice(0, e) for e in shape)] if shape else []
+                first: dict[Expr, Array] = dict(zip(variables, corner, strict=True))
+                full = _REDUCTION[body.kind](full, evaluate_expr(body.init, first, inputs))
         results.append(np.ascontiguousarray(full).astype(body.dtype))
     return results

@@ -80,7 +80,7 @@ class TensorIntrin:
             stmt = For(var, IntImm(0), IntImm(extent), stmt)
         if not self.fresh or not isinstance(body, Reduce):
             return stmt
-        start: Stmt = Store(out.buffer, place, body.identity())
+        start: Stmt = Store(out.buffer, place, body.start())
         for var, extent in reversed(loops[: len(self.op.axis)]):
             start = For(var, IntImm(0), IntImm(extent), start)
         return sequence(start, stmt)
@@ -130,7 +130,14 @@ def declare(
 class Matcher:
     """Unifies an intrinsic's body with a stage's, its inner axes renamed to the intrinsic's."""
 
-    def __init__(self, intrin: TensorIntrin, axes: Sequence[IterVar], stage_name: str) -> None:
+    def __init__(
+        self,
+        intrin: TensorIntrin,
+        axes: Sequence[IterVar],
+        stage_name: str,
+        simplify: Callable[[Expr], Expr],
+    ) -> None:
+        self.simplify = simplify
         self.intrin = intrin
         self.axes = tuple(axes)
         self.stage_name = stage_name
@@ -186,7 +193,7 @@ class Matcher:
             d: i.value for d, i in enumerate(pattern.indices) if isinstance(i, IntImm) and i.value
         }
         first = tuple(IntImm(0) if d in numbers else i for d, i in enumerate(pattern.indices))
-        view = view_of(actual.source, actual.indices, first, self.axes)
+        view = view_of(actual.source, actual.indices, first, self.axes, self.simplify)
         if view is None:
             return False
         before = self.views.get(pattern.source)
@@ -196,7 +203,7 @@ class Matcher:
         if before.buffer is not view.buffer or len(numbers) > 1:
             return False
         strides = list(before.strides)
-        distance = _distance(before, view)
+        distance = self._distance(before, view)
         for d, number in numbers.items():
             # Elements 0 and `number` of a dimension that no axis runs along tell its stride.
             if distance is None or distance % number:
@@ -210,36 +217,49 @@ class Matcher:
             for d, (a, b, p) in enumerate(zip(strides, view.strides, pattern.indices, strict=True))
         )
 
+    def _distance(self, a: Operand, b: Operand) -> int | None:
+        """Elements from the first of `a` to the first of `b`; None where that is no number."""
+        places = (_place(b.buffer, b.indices), _place(a.buffer, a.indices))
+        apart = self.simplify(binary("-", *places))
+        return apart.value if isinstance(apart, IntImm) else None
 
-def _distance(a: Operand, b: Operand) -> int | None:
-    """Elements from the first element of `a` to that of `b`; None where that is no number."""
-    total = Linear(0, {})
-    for x, y, step in zip(a.indices, b.indices, strides_of(a.buffer.shape), strict=True):
-        total = total.plus(Linear.of(binary("*", binary("-", y, x), IntImm(step))))
-    return total.constant if not any(total.terms.values()) else None
+
+def _place(buffer: Buffer, indices: Sequence[Expr]) -> Expr:
+    """The number of an element in its buffer, row-major."""
+    place: Expr = IntImm(0)
+    for index, step in zip(indices, strides_of(buffer.shape), strict=True):
+        place = binary("+", place, binary("*", index, IntImm(step)))
+    return place
 
 
 def view_of(
-    buffer: Buffer, indices: Sequence[Expr], pattern: Sequence[Expr], axes: Sequence[IterVar]
+    buffer: Buffer,
+    indices: Sequence[Expr],
+    pattern: Sequence[Expr],
+    axes: Sequence[IterVar],
+    simplify: Callable[[Expr], Expr],
 ) -> Operand | None:
     """The view in which element `pattern` is buffer[indices]; None if there is none.
 
-    `pattern` has one variable of the intrinsic for each dimension.
+    `pattern` has one variable of the intrinsic for each dimension, or 0. Where an index alone is
+    not linear in them, the element's place in the whole buffer may be.
     """
     variables = {a.var: a.extent for a in axes}
     coefficients = dict.fromkeys(variables, 0)
-    base = []
-    for index, step in zip(indices, strides_of(buffer.shape), strict=True):
-        linear = Linear.of(index)
-        rest = Linear(linear.constant, {})
-        for atom, c in linear.terms.items():
+    parts = [
+        (Linear.of(index), step)
+        for index, step in zip(indices, strides_of(buffer.shape), strict=True)
+    ]
+    if any(uses(a, variables) and a not in variables for part, _ in parts for a in part.terms):
+        parts = [(Linear.of(simplify(_place(buffer, indices))), 1)]
+    for part, step in parts:
+        for atom, c in part.terms.items():
             if isinstance(atom, Var) and atom in variables:
                 coefficients[atom] += c * step
-            else:
-                rest.terms[atom] = c
-        if any(uses(atom, variables) for atom in rest.terms):
-            return None
-        base.append(rest.expr())
+            elif uses(atom, variables):
+                return None
+    zero: dict[Expr, Expr] = {v: IntImm(0) for v in variables}
+    base = tuple(simplify(substitute(index, zero)) for index in indices)
     strides = []
     used = set()
     for p in pattern:
@@ -252,4 +272,4 @@ def view_of(
         strides.append(coefficients[p])
     if any(c and v not in used and variables[v] > 1 for v, c in coefficients.items()):
         return None
-    return Operand(buffer, tuple(base), tuple(strides))
+    return Operand(buffer, base, tuple(strides))

@@ -271,7 +271,7 @@ class _Lowering:
             if not isinstance(body, Reduce):
                 value = self._body(body, values)
             elif init:
-                value = body.identity()
+                value = self._body(body.start(), values)
             else:
                 value = body.combine(Read(buffer, place), self._body(body.value, values))
             stores.append(Store(buffer, place, value))
@@ -325,7 +325,9 @@ class _Lowering:
             self.analyzer.ranges[axis.var] = (0, axis.extent - 1)
         inside = {a.var: domain.extents[a] for a in stage.leaf[position:]}
         guards = (*domain.guards, *domain.reduce_guards)
-        matcher = Matcher(intrin, (*intrin.op.axis, *intrin.op.reduce_axis), stage.name)
+        matcher = Matcher(
+            intrin, (*intrin.op.axis, *intrin.op.reduce_axis), stage.name, self.analyzer.simplify
+        )
         for guard in guards:
             if uses(guard, inside):
                 raise matcher.fail("the tile does not divide the loops; split by a divisor")
@@ -338,7 +340,7 @@ class _Lowering:
             loops = self._bind_loops(stage, domain, intrin, position)
             if loops is None:
                 raise
-            matcher = Matcher(intrin, matcher.axes, stage.name)
+            matcher = Matcher(intrin, matcher.axes, stage.name, self.analyzer.simplify)
             call = self._match(stage, intrin, matcher, loops)
         return If(every(*guards), call) if guards else call
 
@@ -442,6 +444,8 @@ class _Lowering:
         ):
             raise matcher.fail("one of them reduces in another way")
         if isinstance(body, Reduce) and isinstance(pattern, Reduce):
+            if body.init is not None and intrin.fresh:
+                raise matcher.fail("it overwrites its output, and the sum starts from a value")
             matcher.match(pattern.value, self._body(body.value, values))
         else:
             matcher.match(pattern, self._body(body, values))
@@ -451,6 +455,7 @@ class _Lowering:
             place,
             [a.var if a.extent > 1 else IntImm(0) for a in intrin.op.axis],
             intrin.op.axis,
+            self.analyzer.simplify,
         )
         if out is None:
             raise matcher.fail("its output is not a box of the stage's tensor")

@@ -126,8 +126,8 @@ class BoundInference:
             inner = {axis.var: self._extent(axis) for axis in domain.path[len(around) :]}
             values: dict[Expr, Expr] = {a.var: v for a, v in domain.values.items()}
             for body in reader.bodies:
-                expr = body.value if isinstance(body, Reduce) else body
-                for node in post_order(expr):
+                parts = body.parts if isinstance(body, Reduce) else (body,)
+                for node in [n for part in parts for n in post_order(part)]:
                     if isinstance(node, Read) and node.source in stage.outputs:
                         for d, index in enumerate(node.indices):
                             absolute = self.analyzer.simplify(substitute(index, values))
@@ -218,6 +218,7 @@ def _reads(stage: Stage) -> set[object]:
     return {
         node.source
         for body in stage.bodies
-        for node in post_order(body.value if isinstance(body, Reduce) else body)
+        for part in (body.parts if isinstance(body, Reduce) else (body,))
+        for node in post_order(part)
         if isinstance(node, Read)
     }

@@ -21,8 +21,13 @@ def replace_reads(body: Expr, old: Tensor, make: Callable[[tuple[Expr, ...]], Ex
             return make(node.indices)
         return None
 
+    return rewritten(body, step)
+
+
+def rewritten(body: Expr, step: Callable[[Expr], Expr | None]) -> Expr:
+    """`body` rebuilt from the leaves up, with step(node) for nodes for which it is not None."""
     if isinstance(body, Reduce):
-        return Reduce(body.kind, transform(body.value, step, {}), body.axes)
+        return body.map(lambda e: transform(e, step, {}))
     return transform(body, step, {})
 
 
@@ -48,9 +53,7 @@ def join_constants(body: Expr) -> Expr:
         joined = Tensor(a.shape, a.dtype, b.name, data=total)
         return binary("+", inner.a, Read(joined, first.indices))
 
-    if isinstance(body, Reduce):
-        return Reduce(body.kind, transform(body.value, step, {}), body.axes)
-    return transform(body, step, {})
+    return rewritten(body, step)
 
 
 def _is_constant(source: object) -> bool:
@@ -62,7 +65,7 @@ def padded(
 ) -> Expr:
     """`body`, over `axes`, with `axis` made `longer`; see `Stage.pad`."""
     if isinstance(body, Reduce):
-        return Reduce(body.kind, padded(body.value, axis, longer, axes, zero=zero), body.axes)
+        return body.map(lambda e: padded(e, axis, longer, axes, zero=zero))
     last = binary("min", longer.var, IntImm(axis.extent - 1))
     analyzer = Analyzer({a.var: (0, a.extent - 1) for a in (*axes, longer)})
 
@@ -99,6 +102,4 @@ def read_copy(body: Expr, tensor: Tensor, copy: Tensor) -> Expr:
                 return cast(node.dtype, inner.value)
         return None
 
-    if isinstance(body, Reduce):
-        return Reduce(body.kind, transform(body.value, step, {}), body.axes)
-    return transform(body, step, {})
+    return rewritten(body, step)

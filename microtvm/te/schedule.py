@@ -152,7 +152,7 @@ class Schedule:
         values: dict[Expr, Expr] = {a.var: n.var for a, n in fresh.items()}
         body = stage.bodies[0]
         if isinstance(body, Reduce):
-            moved: Expr = Reduce(body.kind, substitute(body.value, values), body.axes)
+            moved: Expr = body.map(lambda e: substitute(e, values))
         else:
             moved = substitute(body, values)
         op = ComputeOp(f"{stage.name}_{scope}", tuple(fresh.values()), (moved,))

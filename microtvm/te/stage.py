@@ -295,7 +295,7 @@ class Stage:
         longer = IterVar(extent, axis.name, "reduce")
         axes = tuple(longer if a is axis else a for a in body.axes)
         moved = padded(body.value, axis, longer, (*self.axis, *self.reduce_axis), zero=False)
-        self.bodies = (Reduce(body.kind, moved, axes),)
+        self.bodies = (Reduce(body.kind, moved, axes, body.init),)
         self.reduce_axis = tuple(longer if a is axis else a for a in self.reduce_axis)
         self.leaf = [longer if a is axis else a for a in self.leaf]
         return longer
@@ -328,7 +328,7 @@ class Stage:
         logical = mapping.inverse([a.var for a in new_axis])
         values: dict[Expr, Expr] = {a.var: e for a, e in zip(self.axis, logical, strict=True)}
         bodies = tuple(
-            Reduce(b.kind, substitute(b.value, values), b.axes)
+            b.map(lambda e: substitute(e, values))
             if isinstance(b, Reduce)
             else substitute(b, values)
             for b in self.bodies

@@ -86,20 +86,36 @@ class IterVar:
 class Reduce(Expr):
     """A reduction over `axes`; `kind` is sum, max or min.
 
-    It stands only at the root of a compute's body.
+    It stands only at the root of a compute's body. `init` is what the accumulator starts from, an
+    expression of the data axes; by default what changes nothing.
     """
 
-    __slots__ = ("axes", "kind", "value")
+    __slots__ = ("axes", "init", "kind", "value")
     kind: str
     value: Expr
     axes: tuple[IterVar, ...]
+    init: Expr | None
 
-    def __init__(self, kind: str, value: Expr, axes: tuple[IterVar, ...]) -> None:
-        self.kind, self.value, self.axes = kind, value, axes
+    def __init__(
+        self, kind: str, value: Expr, axes: tuple[IterVar, ...], init: Expr | None = None
+    ) -> None:
+        self.kind, self.value, self.axes, self.init = kind, value, axes, init
         self.dtype = value.dtype
 
-    def identity(self) -> Expr:
+    @property
+    def parts(self) -> tuple[Expr, ...]:
+        """The expressions in it."""
+        return (self.value,) if self.init is None else (self.value, self.init)
+
+    def map(self, change: Callable[[Expr], Expr]) -> Reduce:
+        """The same reduction of changed expressions."""
+        init = None if self.init is None else change(self.init)
+        return Reduce(self.kind, change(self.value), self.axes, init)
+
+    def start(self) -> Expr:
         """What the accumulator starts from."""
+        if self.init is not None:
+            return self.init
         if self.kind == "sum":
             return const(0, self.dtype)
         if is_float(self.dtype):
@@ -178,10 +194,10 @@ def reads_of(bodies: Iterable[Expr]) -> list[Tensor]:
     """The tensors read in `bodies`, each once, in order of first use."""
     found: dict[Tensor, None] = {}
     for body in bodies:
-        inner = body.value if isinstance(body, Reduce) else body
-        for node in post_order(inner):
-            if isinstance(node, Read):
-                found.setdefault(node.source)
+        for part in body.parts if isinstance(body, Reduce) else (body,):
+            for node in post_order(part):
+                if isinstance(node, Read):
+                    found.setdefault(node.source)
     return list(found)
 
 
@@ -244,16 +260,23 @@ def reduce_axis(dom: int | tuple[int, int], name: str = "k") -> IterVar:
     return IterVar(dom, name, "reduce")
 
 
-def _reduction(kind: str, value: Operand, axis: IterVar | Sequence[IterVar]) -> Expr:
+def _reduction(
+    kind: str,
+    value: Operand,
+    axis: IterVar | Sequence[IterVar],
+    init: Operand | None = None,
+) -> Expr:
     axes = (axis,) if isinstance(axis, IterVar) else tuple(axis)
     if not axes or builtins.any(a.kind != "reduce" for a in axes):
         raise ScheduleError(f"te.{kind} needs axes made by te.reduce_axis")
-    return Reduce(kind, _number(value), axes)
+    return Reduce(kind, _number(value), axes, None if init is None else _number(init))
 
 
-def sum(value: Operand, axis: IterVar | Sequence[IterVar]) -> Expr:  # noqa: A001 - TVM's name
-    """The sum of `value` over the axes."""
-    return _reduction("sum", value, axis)
+def sum(  # noqa: A001 - TVM's name
+    value: Operand, axis: IterVar | Sequence[IterVar], init: Operand | None = None
+) -> Expr:
+    """The sum of `value` over the axes, onto `init`, which is 0 unless it is given."""
+    return _reduction("sum", value, axis, init)
 
 
 def max(  # noqa: A001 - TVM's name

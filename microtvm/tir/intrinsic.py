@@ -118,6 +118,10 @@ NARROW_ZERO: Interval = (-256, 256)
 `short_offset`, at most 513 * 2**21, leaves 32 bits."""
 
 
+SHORT_FORMS = ("requantize_narrow", "requantize_up", "requantize_floor")
+"""Requantisation of values in that domain; each has a variant, `_doubled`, of twice the value."""
+
+
 def short_offset(shift: int, zero: int) -> int:
     """Half of the last place and the zero point, as the short forms add them before they shift."""
     return (2 * zero + 1) << shift
@@ -155,6 +159,25 @@ def requantize_floor(value: int, mult: int, shift: int, zero: int) -> int:
     """
     _check_short(value, mult, shift, zero, "requantize_floor")
     return (((2 * value * mult) >> 32) + short_offset(shift, zero)) >> (shift + 1)
+
+
+def requantize_narrow_doubled(doubled: int, mult: int, shift: int, zero: int) -> int:
+    """`requantize_narrow` of half an int32, which may have been shifted to its place anyway."""
+    _check_multiplier(mult, shift, NARROW_SHIFT, "requantize_narrow_doubled")
+    return rdbp((doubled * mult + (1 << 31)) >> 32, shift + 1) + zero
+
+
+def requantize_up_doubled(doubled: int, mult: int, shift: int, zero: int) -> int:
+    """`requantize_up` of half an int32."""
+    _check_multiplier(mult, shift, NARROW_SHIFT, "requantize_up_doubled")
+    high = (doubled * mult + (1 << 31)) >> 32
+    return (high + short_offset(shift, zero)) >> (shift + 1)
+
+
+def requantize_floor_doubled(doubled: int, mult: int, shift: int, zero: int) -> int:
+    """`requantize_floor` of half an int32."""
+    _check_multiplier(mult, shift, NARROW_SHIFT, "requantize_floor_doubled")
+    return (((doubled * mult) >> 32) + short_offset(shift, zero)) >> (shift + 1)
 
 
 def requantize_once(value: int, mult: int, exponent: int) -> int:
@@ -257,8 +280,8 @@ def _floating(name: str, evaluate: Callable[[float], float], c_name: str) -> Sca
 _MULT: Interval = (0, INT32[1])
 
 
-def _short(meaning: Callable[..., int]) -> ScalarFunction:
-    domain = (NARROW_VALUE, _MULT, NARROW_SHIFT, NARROW_ZERO)
+def _short(meaning: Callable[..., int], value: Interval) -> ScalarFunction:
+    domain = (value, _MULT, NARROW_SHIFT, NARROW_ZERO)
     return _integer(meaning.__name__, 4, meaning, _corner_bounds(meaning, domain))
 
 
@@ -280,7 +303,21 @@ FUNCTIONS: dict[str, ScalarFunction] = {
             _corner_bounds(_unchecked_requantize, (None, _MULT, (EXPONENT[0], 0))),
         ),
         _integer("saturate8", 1, saturate8, _corner_bounds(saturate8, (None,))),
-        *(_short(meaning) for meaning in (requantize_narrow, requantize_up, requantize_floor)),
+        *(
+            _short(meaning, value)
+            for meanings, value in (
+                ((requantize_narrow, requantize_up, requantize_floor), NARROW_VALUE),
+                (
+                    (
+                        requantize_narrow_doubled,
+                        requantize_up_doubled,
+                        requantize_floor_doubled,
+                    ),
+                    INT32,
+                ),
+            )
+            for meaning in meanings
+        ),
         _integer(
             "requantize_once", 3, requantize_once,
             _corner_bounds(
@@ -333,27 +370,42 @@ _Helper = tuple[tuple[str, ...], str]
 _REQUANTIZE_HIGH = "(int32_t)(((int64_t){} * mult + (INT64_C(1) << 30)) >> 31)"
 
 
-def _short_helper(name: str, roundings: str, multiply: str, nudge: str) -> _Helper:
-    """The C text of one of the short forms; `nudge` makes the second rounding half away."""
+def _short_helpers(name: str, roundings: str, multiply: str, nudge: str) -> dict[str, _Helper]:
+    """The C texts of one of the short forms; `nudge` makes the second rounding half away."""
     half = " + (INT64_C(1) << 31)" if multiply == "smmlar" else ""
-    return (
-        (),
-        f"""\
-/* x * mult * 2^(-32 - shift) with {roundings}; plus zero.
-   x is within -2^30 .. 2^30 - 1, mult is not negative, shift is 0 to 21, zero -256 to 256. */
-static inline int32_t mtvm_requantize_{name}(int32_t x, int32_t mult, int32_t shift, int32_t zero)
+    doubled = f"mtvm_requantize_{name}_doubled"
+    plain = f"mtvm_requantize_{name}"
+    args = "int32_t mult, int32_t shift, int32_t zero"
+    return {
+        doubled: (
+            (),
+            f"""\
+/* x * mult * 2^(-33 - shift) with {roundings}; plus zero.
+   mult is not negative, shift is 0 to 21, zero -256 to 256. */
+static inline int32_t {doubled}(int32_t x, {args})
 {{
     const int32_t offset = (2 * zero + 1) * (int32_t)(UINT32_C(1) << shift);
     int32_t high;
 #ifdef __ARM_FEATURE_DSP
-    __asm__("{multiply} %0, %1, %2, %3" : "=r"(high) : "r"(x * 2), "r"(mult), "r"(offset));
+    __asm__("{multiply} %0, %1, %2, %3" : "=r"(high) : "r"(x), "r"(mult), "r"(offset));
 #else
-    high = (int32_t)(((int64_t)(x * 2) * mult{half}) >> 32) + offset;
+    high = (int32_t)(((int64_t)x * mult{half}) >> 32) + offset;
 #endif
     return (high{nudge}) >> (shift + 1);
 }}
 """,
-    )
+        ),
+        plain: (
+            (doubled,),
+            f"""\
+/* The same of 2 * x, which is x * mult * 2^(-32 - shift); x is within -2^30 .. 2^30 - 1. */
+static inline int32_t {plain}(int32_t x, {args})
+{{
+    return {doubled}(x * 2, mult, shift, zero);
+}}
+""",
+        ),
+    }
 
 
 C_HELPERS: dict[str, _Helper] = {
@@ -415,11 +467,11 @@ static inline int32_t mtvm_requantize(int32_t x, int32_t mult, int32_t exponent)
 }}
 """,
     ),
-    "mtvm_requantize_narrow": _short_helper(
+    **_short_helpers(
         "narrow", "two roundings, half up, then half away from zero", "smmlar", " + (x >> 31)"
     ),
-    "mtvm_requantize_up": _short_helper("up", "two roundings, both half up", "smmlar", ""),
-    "mtvm_requantize_floor": _short_helper("floor", "one rounding, half up", "smmla", ""),
+    **_short_helpers("up", "two roundings, both half up", "smmlar", ""),
+    **_short_helpers("floor", "one rounding, half up", "smmla", ""),
     "mtvm_saturate8": (
         (),
         """\

@@ -46,6 +46,15 @@ EXACT: dict[str, Callable[..., int]] = {
         half_up(Fraction(half_up(Fraction(x * m, 2**31)), 2 ** (s + 1))) + zero
     ),
     "requantize_floor": lambda x, m, s, zero: half_up(Fraction(x * m, 2 ** (32 + s))) + zero,
+    "requantize_narrow_doubled": lambda x, m, s, zero: (
+        half_away(Fraction(half_up(Fraction(x * m, 2**32)), 2 ** (s + 1))) + zero
+    ),
+    "requantize_up_doubled": lambda x, m, s, zero: (
+        half_up(Fraction(half_up(Fraction(x * m, 2**32)), 2 ** (s + 1))) + zero
+    ),
+    "requantize_floor_doubled": lambda x, m, s, zero: (
+        half_up(Fraction(x * m, 2 ** (33 + s))) + zero
+    ),
     "saturate8": lambda x: sorted((-128, x, 127))[1],
     "requantize_once": lambda x, m, e: half_away(x * m * Fraction(2) ** (e - 31)),
 }
@@ -87,8 +96,10 @@ def arguments(name: str, rng: random.Random) -> tuple[int, ...]:
     mult = multiplier(rng)
     if name == "requantize_right":
         return word(rng), mult, rng.randint(-31, 0)
-    if name in ("requantize_narrow", "requantize_up", "requantize_floor"):
+    if name.startswith(("requantize_narrow", "requantize_up", "requantize_floor")):
         zero = rng.choice((0, -128, 127, rng.randint(-256, 256)))
+        if name.endswith("_doubled"):
+            return word(rng), mult, rng.randint(0, 21), zero
         return word(rng, -(1 << 30), (1 << 30) - 1), mult, rng.randint(0, 21), zero
     exponent = rng.choice((rng.randint(-12, 2), rng.randint(-31, 30)))
     left = max(exponent, 0)
@@ -249,6 +260,7 @@ def test_constant_arguments_are_evaluated() -> None:
             (1, 1, 22, 0),
             "requantize_up with the exponent 22; 0 to 21 was expected",
         ),
+        ("requantize_up_doubled", (1, 1, 22, 0), "requantize_up_doubled with the exponent 22"),
         ("requantize_floor", (1, 1, 0, 257), "requantize_floor plus 257; -256 to 256 was expected"),
         ("requantize_once", (HIGH, HIGH, 1), "requantize_once of 2147483647 is .* not fit int32"),
         ("rdbp", (1,), "rdbp takes 2 arguments, not 1"),
