@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from microtvm.te.layout import strides_of
 from microtvm.tir.expr import Expr, Read
-from microtvm.tir.simplify import Linear
+from microtvm.tir.simplify import Linear, joined
 from microtvm.tir.stmt import (
     Alloc,
     Buffer,
@@ -55,7 +55,7 @@ class _Flatten:
         total = Linear(0, {})
         for i, stride in zip(indices, strides_of(buffer.shape), strict=True):
             total = total.plus(Linear.of(i), stride)
-        return (total.expr(),)
+        return (joined(total).expr(),)
 
     def expr(self, expr: Expr) -> Expr:
         """The expression with reads of flat buffers."""

@@ -7,7 +7,7 @@ run first, by words; then what is left of all runs, element by element.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,15 +16,19 @@ from microtvm.isa.dsp_layout import COLUMNS, ROWS, WORD, form_of, pack, tensoriz
 from microtvm.isa.dsp_operand import GROUP, Border, Operands, packed, replace_sum
 from microtvm.isa.dsp_tile import Tile
 from microtvm.isa.dsp_unpack import intrinsic
+from microtvm.isa.padded_rows import copy_rows, padded_rows
 from microtvm.isa.template import Expression, Knob
 from microtvm.te.stage import Stage
-from microtvm.te.tensor import all as every
 from microtvm.te.tensor import compute, select
+from microtvm.te.tensor import max as te_max
 from microtvm.te.tensor import min as te_min
 from microtvm.tir.expr import Expr, IntImm
 from microtvm.tir.simplify import Linear
 from microtvm.tir.traversal import substitute, uses
 from microtvm.util import Array
+
+MOST_COPIED = 4096
+"""A larger image is padded row by row, for each row of outputs; bytes."""
 
 MOST_ELEMENTS = 96
 """Longer sums are left to the template that unpacks an input once for all pixels."""
@@ -89,83 +93,84 @@ def gather_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     if (
         runs.count * runs.length > MOST_ELEMENTS
         or channels % GROUP == 0
-        or width < ROWS
+        or runs.whole == 0
+        or stage.axis[0].extent != 1
         or not _steps(stage, operands)
         or (border is None and s.producer(image) is not None)
     ):
         return False
-    rows = ROWS if width % 5 or width % ROWS == 0 else 5
-    columns = min(COLUMNS if rows == ROWS else 1, stage.axis[3].extent)
+    stride = Linear.of(operands.data.indices[2]).terms.get(stage.axis[2].var, 0)
+    reach = ((-(-width // ROWS) * ROWS - 1) * stride + kernel_w) * channels
+    once = image.shape[1] * image.shape[2] * channels <= MOST_COPIED
+    flat = once and width % ROWS != 0
+    columns = min(COLUMNS, stage.axis[3].extent)
     values = _ordered(operands.values, runs)
     form = form_of(values, knobs)
     tile = Tile(
         form=form,
-        rows=rows,
+        rows=ROWS,
         columns=columns,
         groups=runs.groups,
         x_row=WORD,
-        x_half=WORD * rows,
-        x_group=2 * WORD * rows,
+        x_half=WORD * ROWS,
+        x_group=2 * WORD * ROWS,
     )
     expression.inline_epilogue(pattern, out)
+    rows = padded_rows(image, border, max(reach, image.shape[2] * channels))
 
-    def x_element(b: Expr, h: Expr, v: Expr, pair: Expr, which: Expr) -> Expr:
+    def x_element(*i: Expr) -> Expr:
+        *pixel, pair, which = i
+        if flat:
+            (p,) = pixel
+            height = stage.axis[1].extent
+            pixel = [p // (height * width), p // width % height, p % width]
+        at: dict[Expr, Expr] = dict(zip((a.var for a in stage.axis[:3]), pixel, strict=True))
         group = pair // 2
-        head = group < runs.head
 
-        def place(run: Expr, k: Expr) -> list[Expr]:
-            kh, kw = (a.var for a in operands.around)
-            values: dict[Expr, Expr] = dict(
-                zip((a.var for a in stage.axis[:3]), (b, h, v), strict=True)
-            )
-            values |= {kh: run, kw: k // channels, operands.inner.var: k % channels}
-            return [substitute(i, values) for i in operands.data.indices]
+        def read(run: Expr, k: Expr) -> Expr:
+            values = at | {operands.around[0].var: run}
+            image_index, row = (substitute(i, values) for i in operands.data.indices[:2])
+            element: Expr = rows[image_index, row, pixel[2] * (stride * channels) + k]
+            return element.astype("int32")
 
-        def whole(parity: Expr | int) -> list[Expr]:
+        def whole(parity: Expr | int) -> Expr:
             k = (group % runs.whole) * GROUP + (pair % 2) * 2 + parity
-            return place(group // runs.whole, k)
+            return read(te_min(group // runs.whole, IntImm(runs.count - 1)), k)
 
-        def left(parity: Expr | int) -> list[Expr]:
-            k = (pair - 2 * runs.head) * 2 + parity
+        def left(parity: Expr | int) -> Expr:
+            k = te_max(pair - 2 * runs.head, 0) * 2 + parity
             run = te_min(k // runs.rest, IntImm(runs.count - 1))
-            return place(run, k % runs.rest + runs.whole * GROUP)
+            return read(run, k % runs.rest + runs.whole * GROUP)
 
-        def word(
-            place: Callable[[Expr | int], list[Expr]], read: Callable[[Sequence[Expr]], Expr]
-        ) -> Expr:
-            return packed(form, lambda parity: read(place(parity)).astype("int32"), which)
+        first = packed(form, whole, which) if runs.whole else IntImm(0, "int16")
+        return select(group < runs.head, first, packed(form, left, which)) if runs.rest else first
 
-        def anywhere(index: Sequence[Expr]) -> Expr:
-            if border is None:
-                element: Expr = image[tuple(index)]
-                return element
-            return select(border.inside(index), border.inner(index), border.beyond(index))
-
-        first = word(whole, anywhere) if runs.whole else IntImm(0, "int16")
-        if runs.whole and border is not None:
-            # Inside is a box: what lies between two elements inside is inside.
-            ends = [place(group // runs.whole, group % runs.whole * GROUP + e) for e in (0, 3)]
-            inside = every(*(border.inside(end) for end in ends))
-            first = select(inside, word(whole, border.inner), first)
-        return select(head, first, word(left, anywhere)) if runs.rest else first
-
-    shape = (*(a.extent for a in stage.axis[:3]), 2 * runs.groups, 2)
-    x_tensor = compute(shape, x_element, f"{image.name}_x")
+    lead = [a.extent for a in stage.axis[:3]]
+    pixels = [lead[0] * lead[1] * lead[2]] if flat else lead
+    x_tensor = compute((*pixels, 2 * runs.groups, 2), x_element, f"{image.name}_x")
     name = operands.weights.source.name
-    product = replace_sum(s, stage, form, x_tensor, values, lambda i, _: list(i[:3]), name)
+    product = replace_sum(
+        s, stage, form, x_tensor, values, lambda i, _: list(i[:-1]), name, flat=flat
+    )
     x, w, acc = s[product.x], s[product.w], s[product.acc]
-    x.pad(x.axis[2], rows)
-    x.transform_layout(lambda b, h, v, j, which: [b, h, v // rows, j // 2, which, v % rows, j % 2])
+    last = len(pixels) - 1
+    x.pad(x.axis[last], ROWS)
+    x.transform_layout(
+        lambda *i: [
+            *i[:last], i[last] // ROWS, i[-2] // 2, i[-1], i[last] % ROWS, i[-2] % 2,
+        ]
+    )  # fmt: skip
     pack(w, form, columns)
-    acc.pad(acc.axis[2], rows)
-    acc.pad(acc.axis[3], columns)
-    row_outer, column_outer = tile_loops(out, rows, columns)
+    acc.pad(acc.axis[last], ROWS)
+    acc.pad(acc.axis[-1], columns)
+    row = out.fuse(out.axis[1], out.axis[2]) if flat else out.axis[2]
+    row_outer, column_outer = tile_loops(out, ROWS, columns, row)
     x.compute_at(out, row_outer)
-    group, which, row, pair = x.leaf[-4:]
-    x.reorder(group, row, which, pair)
-    x.unroll(row)
-    if runs.whole:
-        x.tensorize(which, intrinsic(form))
+    group, which, row_inner, pair = x.leaf[-4:]
+    x.reorder(row_inner, group, which, pair)
+    x.unroll(group)
+    x.tensorize(which, intrinsic(form))
+    copy_rows(s[rows], None if once else (out, out.axis[1]))
     tensorize(acc, tile, out, column_outer)
     return True
 

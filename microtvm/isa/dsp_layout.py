@@ -27,9 +27,12 @@ def form_of(values: Array, knobs: Mapping[str, Knob]) -> str:
     return "narrow" if wanted == "pairs" and not takes_pairs(values) else wanted
 
 
-def tile_loops(out: Stage, rows: int, columns: int) -> tuple[IterVar, IterVar]:
-    """The output's last two axes as tiles, written out: outer loops first, columns then rows."""
-    row_outer, row_inner = out.split(out.axis[-2], rows)
+def tile_loops(
+    out: Stage, rows: int, columns: int, row: IterVar | None = None
+) -> tuple[IterVar, IterVar]:
+    """The output's rows (by default its last axis but one) and columns as tiles, written out: outer
+    loops first, columns then rows."""
+    row_outer, row_inner = out.split(row or out.axis[-2], rows)
     column_outer, column_inner = out.split(out.axis[-1], columns)
     out.reorder(row_outer, column_outer, column_inner, row_inner)
     out.unroll(column_inner)

@@ -17,6 +17,7 @@ and 127 times the sum of the odd weights is added at the end. The sum must stay 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
@@ -184,13 +185,27 @@ def replace_sum(
     values: Array,
     lead: Callable[[Sequence[Expr], Sequence[Expr]], Sequence[Expr]],
     name: str,
+    *,
+    flat: bool = False,
 ) -> Product:
     """Let readers of the stage read its sum as one of x times `values` in `form`.
 
     values: int8 [column, *around, elements], a multiple of a group of them. `lead` gives the
     indices of x, but for pair and which, from those of the sum and of `around`. The result's w is
-    [column, *around, pair] int16 (pairs), or [.., pair, parity] int8 or int16.
+    [column, *around, pair] int16 (pairs), or [.., pair, parity] int8 or int16. With `flat` the new
+    sum's rows are one axis.
     """
+    extents = [a.extent for a in stage.axis]
+    shape = (math.prod(extents[:-1]), extents[-1]) if flat else tuple(extents)
+
+    def place_of(i: Sequence[Expr]) -> Sequence[Expr]:
+        if not flat:
+            return i
+        row: Expr = IntImm(0)
+        for index, extent in zip(i[:-1], extents[:-1], strict=True):
+            row = row * extent + index
+        return (row, i[-1])
+
     pairs = values.reshape(*values.shape[:-1], -1, 2)
     if form == "pairs":
         wide = pairs.astype(np.int32)
@@ -222,14 +237,19 @@ def replace_sum(
         right = factor(form, lambda *parity: w[(*place, *parity)], which.var)
         return te_sum(left * right, axis=[*outer, pair, which], init=init[i[-1]])
 
-    acc: Tensor = compute(tuple(a.extent for a in stage.axis), acc_element, stage.name)
+    acc: Tensor = compute(shape, acc_element, stage.name)
     readers = schedule.readers(old)
     if bias is not None:
         for reader in readers:
             reader.bodies = tuple(
                 rewritten(b, lambda n: n.a if _adds_bias(n, old) else None) for b in reader.bodies
             )
-    schedule.replace(old, lambda *i: acc[i] >> 8 if form == "pairs" else acc[i])
+
+    def value(*i: Expr) -> Expr:
+        element: Expr = acc[tuple(place_of(i))]
+        return element >> 8 if form == "pairs" else element
+
+    schedule.replace(old, value)
     if form == "pairs":
         for reader in readers:
             reader.bodies = tuple(

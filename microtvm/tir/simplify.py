@@ -288,7 +288,7 @@ class Analyzer:
         if not _index_like(expr, self._index) or expr.dtype == "bool":
             return expr
         if expr.op in ("+", "-", "*"):
-            return _joined(Linear.of(expr)).expr(expr.dtype)
+            return joined(Linear.of(expr)).expr(expr.dtype)
         if expr.op in ("//", "%", "tdiv", "tmod") and isinstance(expr.b, IntImm):
             return self._divide(expr, expr.b.value)
         return expr
@@ -421,7 +421,7 @@ class Analyzer:
         return None
 
 
-def _joined(linear: Linear) -> Linear:
+def joined(linear: Linear) -> Linear:
     """The form with every k * d * (y // d) + k * (y % d) as k * y."""
     for atom, c in linear.terms.items():
         if not (isinstance(atom, BinOp) and atom.op == "%" and isinstance(atom.b, IntImm)):
@@ -429,7 +429,7 @@ def _joined(linear: Linear) -> Linear:
         quotient = binary("//", atom.a, atom.b)
         if linear.terms.get(quotient) == c * atom.b.value:
             rest = {a: k for a, k in linear.terms.items() if a is not atom and a is not quotient}
-            return _joined(Linear(linear.constant, rest).plus(Linear.of(atom.a), c))
+            return joined(Linear(linear.constant, rest).plus(Linear.of(atom.a), c))
     return linear
 
 
