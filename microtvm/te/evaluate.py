@@ -116,7 +116,7 @@ def evaluate_indices(
 
     The k-th variable is the k-th index, or `columns[k]`.
     """
-    grid = np.indices(shape) if columns is None else columns
+    grid = np.indices(shape, sparse=True) if columns is None else columns
     values = dict(zip(variables, grid, strict=True))
 
     def none(_tensor: Tensor) -> Array:

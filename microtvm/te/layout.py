@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,8 +51,9 @@ class IndexMap:
                 raise ScheduleError(f"{name}: a physical index of the layout may be negative")
             shape.append(known[1] + 1)
         self = cls(variables, physical, logical_shape, tuple(shape), name)
-        flat = np.ravel_multi_index(self._grid(), self.physical_shape).ravel()
-        if len(np.unique(flat)) != flat.size:
+        taken = np.zeros(self.physical_shape, np.bool_)
+        taken[self._grid()] = True
+        if np.count_nonzero(taken) != math.prod(logical_shape):
             raise ScheduleError(f"{name}: the layout maps two elements to one place")
         return self
 
