@@ -112,7 +112,7 @@ def evaluate_indices(
     shape: Sequence[int],
     columns: Sequence[Array] | None = None,
 ) -> tuple[Array, ...]:
-    """Every expression over the whole grid of `shape`.
+    """Every expression over the grid of `shape`: arrays that are to be broadcast to it.
 
     The k-th variable is the k-th index, or `columns[k]`.
     """
@@ -122,7 +122,7 @@ def evaluate_indices(
     def none(_tensor: Tensor) -> Array:
         raise IRError("an index map reads a tensor")
 
-    return tuple(np.broadcast_to(evaluate_expr(e, values, none), tuple(shape)) for e in exprs)
+    return tuple(evaluate_expr(e, values, none) for e in exprs)
 
 
 def evaluate_op(op: ComputeOp, inputs: Callable[[Tensor], Array]) -> list[Array]:

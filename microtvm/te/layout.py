@@ -68,7 +68,7 @@ class IndexMap:
     def apply(self, data: Array) -> Array:
         """The array in the physical layout; places that no element maps to are zero."""
         packed = np.zeros(self.physical_shape, data.dtype)
-        packed[self._grid()] = data
+        packed[tuple(np.broadcast_arrays(*self._grid(), data)[:-1])] = data
         return packed
 
     def inverse(self, physical: Sequence[Expr]) -> list[Expr]:
@@ -114,14 +114,11 @@ class IndexMap:
         return atom, scale
 
     def _check_inverse(self, logical: Sequence[Expr], physical: Sequence[Expr]) -> None:
-        grid = self._grid()
-        columns = {v: g for v, g in zip(physical, grid, strict=True)}
-        found = evaluate_indices(
-            logical, tuple(columns), self.logical_shape, tuple(columns.values())
-        )
-        wanted = np.indices(self.logical_shape)
-        if not all(np.array_equal(f, w) for f, w in zip(found, wanted, strict=True)):
-            raise ScheduleError(f"{self.name}: the layout can't be inverted")
+        shape, grid = self.logical_shape, self._grid()
+        for expr, wanted in zip(logical, np.indices(shape, sparse=True), strict=True):
+            (found,) = evaluate_indices((expr,), physical, shape, grid)
+            if not np.all(found == wanted):
+                raise ScheduleError(f"{self.name}: the layout can't be inverted")
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:
