@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tokenize
 import zipfile
 import zlib
@@ -115,6 +116,8 @@ def check_writable(file: Path) -> None:
         raise UserError(f"can't write {file}: it is a folder")
     if not file.parent.is_dir():
         raise UserError(f"can't write {file}: there is no folder {file.parent}")
+    if not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise UserError(f"can't write {file}: no permission")
 
 
 def _load(file: Path) -> dict[str, Array]:
@@ -129,8 +132,12 @@ def _load(file: Path) -> dict[str, Array]:
     except IsADirectoryError:
         raise UserError(f"{file} is a folder, not an .npz file") from None
     except _DAMAGE as error:
+        reason = str(error) or type(error).__name__
+        if "pickle" in reason:
+            # NumPy takes for a pickle what it does not know, and advises to load it unsafely.
+            reason = "no .npz archive, or arrays of Python objects"
         raise UserError(
-            f"{file} is not an .npz file, or damaged: {error or type(error).__name__}",
+            f"{file} is not an .npz file, or damaged: {reason}",
             hint="write it with numpy.savez",
         ) from None
 

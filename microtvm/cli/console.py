@@ -38,10 +38,14 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     for row in rows:
         table.add_row(*row)
     console = Console(file=sys.stdout, highlight=False)
-    if not console.is_terminal:
-        # Whoever reads a table without a terminal may be a program: nothing is cut or wrapped.
-        console = Console(file=sys.stdout, highlight=False, width=240)
-    console.print(table, markup=False)
+    if console.is_terminal:
+        console.print(table, markup=False)
+        return
+    # Whoever reads a table without a terminal may be a program: nothing is cut, wrapped or padded.
+    console = Console(file=sys.stdout, highlight=False, width=240)
+    with console.capture() as capture:
+        console.print(table, markup=False)
+    emit_text("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def _numeric(cell: str) -> bool:

@@ -53,7 +53,7 @@ _MISTAKES = frozenset(
 def _failure(error: OSError) -> MicrotvmError:
     """What the operating system refused, as one of our errors."""
     reason = error.strerror or str(error)
-    message = f"{error.filename}: {reason}" if error.filename else reason
+    message = f"can't read or write {error.filename}: {reason}" if error.filename else reason
     return UserError(message) if error.errno in _MISTAKES else MicrotvmError(message)
 
 

@@ -50,6 +50,9 @@ def compile_(
     def dump(stage: str, text: str) -> None:
         if stage == dump_after:
             dumped.append(text)
+            if not as_json:
+                # At once: it is most wanted where a later stage fails.
+                emit_text(text)
 
     with progress(as_json) as report:
         report("compiling", 0, 1)
@@ -82,7 +85,6 @@ def compile_(
         )
         return
     if dump_after:
-        emit_text("\n".join(dumped))
         return
     layout = compiled.layout
     emit_table(

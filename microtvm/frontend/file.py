@@ -21,7 +21,6 @@ from microtvm.util import Array
 
 SCHEMA_VERSION = 3
 MAX_RANK = 8
-MAX_TENSOR_BYTES = 1 << 31
 
 _ENUM_TYPE = {
     code: name.lower() for name, code in vars(tflite.TensorType).items() if isinstance(code, int)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from microtvm.frontend.file import MAX_TENSOR_BYTES, FileTensor
+from microtvm.frontend.file import FileTensor
 from microtvm.graph.ir import DTYPES, Quant, TensorType
 
 MAX_COMPUTED_RANK = 5
@@ -14,6 +15,10 @@ MAX_COMPUTED_RANK = 5
 
 MAX_DIMENSION = 65535
 """Of such a tensor: its shape is stored in 16 bits."""
+
+MAX_COMPUTED_BYTES = 1 << 26
+"""Of such a tensor: more than a microcontroller's RAM, and as much as can be compiled in seconds,
+since layouts are checked element by element."""
 
 
 @dataclass(frozen=True)
@@ -45,19 +50,25 @@ def tensor_problems(tensor: FileTensor, *, is_input: bool) -> list[Problem]:
         found.append(("variables, which live from one run to the next, are not supported", ""))
     if is_input:
         found += _unknown_dimensions(tensor)
-    if not tensor.constant and len(tensor.shape) > MAX_COMPUTED_RANK:
-        found.append((f"{len(tensor.shape)} dimensions, supported: {MAX_COMPUTED_RANK}", ""))
-    if not tensor.constant and max(tensor.shape, default=1) > MAX_DIMENSION:
-        found.append((f"a dimension of {max(tensor.shape)}, supported: {MAX_DIMENSION}", ""))
+    if not found and not tensor.constant:
+        found += [(message, "") for message in shape_problems(tensor.shape, tensor.dtype)]
     if not found and tensor.dtype not in ("float32", "bool"):
         found += _quantization(tensor)
-    if not found:
-        size = DTYPES[tensor.dtype]
-        for dimension in tensor.shape:
-            size *= max(dimension, 1)
-        if size >= MAX_TENSOR_BYTES:
-            found.append((f"{size} bytes, supported: below {MAX_TENSOR_BYTES}", ""))
     return [Problem(f"tensor {tensor.name!r}", message, hint) for message, hint in found]
+
+
+def shape_problems(shape: tuple[int, ...], dtype: str) -> list[str]:
+    """Everything that keeps a tensor of the device from having a shape."""
+    found = []
+    if len(shape) > MAX_COMPUTED_RANK:
+        found.append(f"{len(shape)} dimensions, supported: {MAX_COMPUTED_RANK}")
+    if max(shape, default=1) > MAX_DIMENSION:
+        found.append(f"a dimension of {max(shape)}, supported: {MAX_DIMENSION}")
+    # Unknown dimensions, of -1, count as 1.
+    size_bytes = math.prod(max(dimension, 1) for dimension in shape) * DTYPES[dtype]
+    if not found and size_bytes > MAX_COMPUTED_BYTES:
+        found.append(f"{size_bytes} bytes, supported: {MAX_COMPUTED_BYTES}")
+    return found
 
 
 def tensor_type(tensor: FileTensor) -> TensorType | None:

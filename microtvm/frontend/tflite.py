@@ -17,7 +17,7 @@ from microtvm.frontend.edge import strip_edges as without_edges
 from microtvm.frontend.file import FileModel, FileOperator, FileTensor, parse_tflite
 from microtvm.frontend.naming import Names
 from microtvm.frontend.option import Options, OptionValue
-from microtvm.frontend.tensor import Problem, tensor_problems, tensor_type
+from microtvm.frontend.tensor import Problem, shape_problems, tensor_problems, tensor_type
 from microtvm.graph.ir import Attr, Graph, Node, Quant, TensorType
 from microtvm.ops.base import NodeContext
 from microtvm.ops.evaluate import fold_node
@@ -261,8 +261,8 @@ class _View(TfliteNode):
             tuple(self.type_of(v) for v in outputs),
             {i: builder.constants[v] for i, v in enumerate(inputs) if v in builder.constants},
         )
-        for value, (shape, dtype) in zip(outputs, _infer(ctx), strict=True):
-            declared = builder.types[value]
+        of_file = ctx.outputs
+        for value, declared, (shape, dtype) in zip(outputs, of_file, _infer(ctx), strict=True):
             if declared.dtype != dtype:
                 raise self.fail(f"makes {dtype}, but the file says {declared.dtype}")
             # The reference computes shapes too, and ignores those of the file.
@@ -272,6 +272,11 @@ class _View(TfliteNode):
         # used.
         folded = None if builder.outputs.intersection(outputs) else fold_node(ctx)
         if folded is None:
+            for made in ctx.outputs:
+                for problem in shape_problems(made.shape, made.dtype):
+                    # Whoever reads it is looked at with the file's shape: this is told once.
+                    builder.types.update(zip(outputs, of_file, strict=True))
+                    raise self.fail(f"makes {made.dtype}{list(made.shape)}: {problem}")
             builder.nodes.append(node)
         else:
             builder.constants.update(zip(outputs, folded, strict=True))

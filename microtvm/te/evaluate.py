@@ -112,17 +112,17 @@ def evaluate_indices(
     shape: Sequence[int],
     columns: Sequence[Array] | None = None,
 ) -> tuple[Array, ...]:
-    """Every expression over the whole grid of `shape`.
+    """Every expression over the grid of `shape`: arrays that are to be broadcast to it.
 
     The k-th variable is the k-th index, or `columns[k]`.
     """
-    grid = np.indices(shape) if columns is None else columns
+    grid = np.indices(shape, sparse=True) if columns is None else columns
     values = dict(zip(variables, grid, strict=True))
 
     def none(_tensor: Tensor) -> Array:
         raise IRError("an index map reads a tensor")
 
-    return tuple(np.broadcast_to(evaluate_expr(e, values, none), tuple(shape)) for e in exprs)
+    return tuple(evaluate_expr(e, values, none) for e in exprs)
 
 
 def evaluate_op(op: ComputeOp, inputs: Callable[[Tensor], Array]) -> list[Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -50,8 +51,9 @@ class IndexMap:
                 raise ScheduleError(f"{name}: a physical index of the layout may be negative")
             shape.append(known[1] + 1)
         self = cls(variables, physical, logical_shape, tuple(shape), name)
-        flat = np.ravel_multi_index(self._grid(), self.physical_shape).ravel()
-        if len(np.unique(flat)) != flat.size:
+        taken = np.zeros(self.physical_shape, np.bool_)
+        taken[self._grid()] = True
+        if np.count_nonzero(taken) != math.prod(logical_shape):
             raise ScheduleError(f"{name}: the layout maps two elements to one place")
         return self
 
@@ -66,7 +68,7 @@ class IndexMap:
     def apply(self, data: Array) -> Array:
         """The array in the physical layout; places that no element maps to are zero."""
         packed = np.zeros(self.physical_shape, data.dtype)
-        packed[self._grid()] = data
+        packed[tuple(np.broadcast_arrays(*self._grid(), data)[:-1])] = data
         return packed
 
     def inverse(self, physical: Sequence[Expr]) -> list[Expr]:
@@ -112,14 +114,11 @@ class IndexMap:
         return atom, scale
 
     def _check_inverse(self, logical: Sequence[Expr], physical: Sequence[Expr]) -> None:
-        grid = self._grid()
-        columns = {v: g for v, g in zip(physical, grid, strict=True)}
-        found = evaluate_indices(
-            logical, tuple(columns), self.logical_shape, tuple(columns.values())
-        )
-        wanted = np.indices(self.logical_shape)
-        if not all(np.array_equal(f, w) for f, w in zip(found, wanted, strict=True)):
-            raise ScheduleError(f"{self.name}: the layout can't be inverted")
+        shape, grid = self.logical_shape, self._grid()
+        for expr, wanted in zip(logical, np.indices(shape, sparse=True), strict=True):
+            (found,) = evaluate_indices((expr,), physical, shape, grid)
+            if not np.all(found == wanted):
+                raise ScheduleError(f"{self.name}: the layout can't be inverted")
 
 
 def strides_of(shape: Sequence[int]) -> tuple[int, ...]:

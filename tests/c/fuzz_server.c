@@ -121,6 +121,8 @@ int main(int argc, char **argv)
     static const uint8_t hello[] = {0, MTVM_HELLO, MTVM_PROTOCOL, 1, 2, 3, 4};
     static const uint8_t ping[] = {0, MTVM_PING};
     uint32_t seed = mtvm_crc32(0, (const uint8_t *)NONCE, 4);
+    struct mtvm_model stale = tiny_model;
+    struct mtvm_model greedy = tiny_model;
     uint8_t *arena = malloc(TINY_ARENA_BYTES);
     struct mtvm_server *server = malloc(sizeof *server);
     long count = argc == 3 ? atol(argv[2]) : 0;
@@ -129,7 +131,11 @@ int main(int argc, char **argv)
     if (count <= 0 || !arena || !server)
         return EXIT_FAILURE;
     state = (uint64_t)atol(argv[1]);
-    if (mtvm_server_init(server, &port, &tiny_model, arena, TINY_ARENA_BYTES - 1) != MTVM_ERR_ARENA_SIZE ||
+    stale.abi = MTVM_MODEL_ABI + 1;
+    greedy.n_inputs = MTVM_MAX_INPUTS + 1;
+    if (mtvm_server_init(server, &port, &stale, arena, TINY_ARENA_BYTES) != MTVM_ERR_ABI ||
+        mtvm_server_init(server, &port, &greedy, arena, TINY_ARENA_BYTES) != MTVM_ERR_INPUT_COUNT ||
+        mtvm_server_init(server, &port, &tiny_model, arena, TINY_ARENA_BYTES - 1) != MTVM_ERR_ARENA_SIZE ||
         mtvm_server_init(server, &port, &tiny_model, arena + 1, TINY_ARENA_BYTES) != MTVM_ERR_ARENA_ALIGN ||
         mtvm_server_init(server, &port, &tiny_model, arena, TINY_ARENA_BYTES) != MTVM_OK)
         return EXIT_FAILURE;

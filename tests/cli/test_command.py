@@ -11,6 +11,7 @@ from elftools.elf.elffile import ELFFile
 
 from microtvm.cli import main
 from microtvm.device import load_metadata
+from microtvm.errors import IRError
 from microtvm.pipeline import STAGES
 from microtvm.target import list_boards
 from microtvm.version import VERSION
@@ -48,6 +49,18 @@ def test_every_stage_has_a_text(cli: CommandLine, pair: Path, tmp_path: Path, st
     text = cli.ok(*words).out
     assert text.strip()
     assert cli.ok(*words, "--json").json["dump"].rstrip("\n") == text.rstrip("\n")
+
+
+def test_text_of_a_stage_is_there_when_a_later_one_fails(
+    cli: CommandLine, pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise IRError("broken")
+
+    monkeypatch.setattr("microtvm.pipeline.lower_group", broken)
+    ended = cli("compile", pair, "-o", tmp_path, "--dump-after", "import")
+    assert (ended.status, ended.err) == (1, "error: broken\n")
+    assert ended.out.startswith('graph "pair" {')
 
 
 def test_create_build_run(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
@@ -107,6 +120,7 @@ def test_boards_are_all_listed(cli: CommandLine) -> None:
     assert all(memory["size_bytes"] > 0 for memory in m4["memories"])
     text = cli.ok("boards").out
     assert all(name in text for name in list_boards())
+    assert not any(line.endswith(" ") for line in text.splitlines())
 
 
 def test_doctor_finds_a_tool(cli: CommandLine) -> None:

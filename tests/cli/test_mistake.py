@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,17 @@ def test_input_files_that_are_none(cli: CommandLine, project: Path, tmp_path: Pa
         assert "x.npz is not an .npz file, or damaged" in refused(tmp_path / "x.npz")
 
 
+def test_nobody_is_told_to_load_a_pickle(cli: CommandLine, project: Path, tmp_path: Path) -> None:
+    """NumPy's own message advises it."""
+    file = tmp_path / "x.npz"
+    file.write_text("hello")
+    assert "no .npz archive" in cli.refused("run", project, "--input", file)
+    np.savez(file, x=np.array([{}], object))
+    message = cli.refused("run", project, "--input", file)
+    assert "arrays of Python objects" in message
+    assert "pickle" not in message
+
+
 # ---- boards and options ----
 
 
@@ -231,6 +243,33 @@ def test_output_that_cannot_be_written(cli: CommandLine, pair: Path, tmp_path: P
     assert re.search(r"can't write \S+y\.npz: there is no folder \S+no", message)
     message = cli.refused("run", absent, "--board", "host", "--output", tmp_path)
     assert "it is a folder" in message
+
+
+def test_output_that_may_not_be_written(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file or folder that is read-only, which root would not be held up by."""
+    absent, file = tmp_path / "absent.tflite", tmp_path / "y.npz"
+    asked = []
+
+    def access(path: Path, mode: int) -> bool:
+        if mode == os.W_OK:
+            asked.append(path)
+        return mode != os.W_OK
+
+    monkeypatch.setattr("os.access", access)
+    words = ("run", absent, "--board", "host", "--output", file)
+    assert f"can't write {file}: no permission" in cli.refused(*words)
+    file.touch()
+    assert f"can't write {file}: no permission" in cli.refused(*words)
+    assert asked == [tmp_path, file]
+
+
+def test_folder_that_the_system_refuses(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "below"
+    message = cli.refused("compile", pair, "-o", folder)
+    assert f"can't read or write {folder}: " in message
 
 
 def test_output_folder_that_is_a_file(cli: CommandLine, pair: Path, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ else.
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Iterator
 
@@ -13,6 +14,8 @@ from microtvm.errors import ModelError
 from microtvm.frontend.flatbuffer import check_flatbuffer
 from microtvm.frontend.tflite import import_tflite
 from microtvm.passes import PASSES, run_passes
+from microtvm.pipeline import compile_graph
+from microtvm.target import load_cpu
 from tests.frontend.models import many_operators
 
 
@@ -48,6 +51,18 @@ def test_fuzz(seed: int) -> None:
     # Flips in weights, names and scales leave a model that can be compiled; most others do not.
     assert min(outcomes.values()) > 20
     assert sum(outcomes.values()) == 1000
+
+
+def test_what_is_left_can_be_compiled() -> None:
+    """A damaged model that is imported is an ordinary one, of shapes that the compiler can bear."""
+    cpu = load_cpu("cortex-m4")
+    compiled = 0
+    for data in damaged(99, 400):
+        with contextlib.suppress(ModelError):
+            result = import_tflite(data, "fuzz")
+            if result.graph is not None:
+                compiled += bool(compile_graph(result.graph, cpu).kernels)
+    assert compiled > 20
 
 
 def test_every_truncation() -> None:

@@ -220,12 +220,38 @@ def tensor_problem(tensor: Tensor) -> list[str]:
         (Tensor("x", (1, 65536), "float32"), "a dimension of 65536, supported: 65535"),
         (
             Tensor("x", (1 << 15, 1 << 15), "float32"),
-            "4294967296 bytes, supported: below 2147483648",
+            "4294967296 bytes, supported: 67108864",
         ),
     ],
 )
 def test_tensors_that_are_refused(tensor: Tensor, message: str) -> None:
     assert tensor_problem(tensor)[0] == f"tensor 'x': {message}"
+
+
+@pytest.mark.parametrize(
+    ("before", "message"),
+    [
+        (65535, "makes int8[65536, 65536]: a dimension of 65536, supported: 65535"),
+        (9999, "makes int8[10000, 10000]: 100000000 bytes, supported: 67108864"),
+    ],
+)
+def test_shapes_that_are_computed_have_limits_too(before: int, message: str) -> None:
+    """The file says nothing of what a damaged or strange operand leads to; it is told once."""
+    model = build(
+        [
+            Tensor("x", (1, 1), "int8", 0.5),
+            constant("pads", np.array([[before, 0]] * 2, np.int32)),
+            Tensor("p", (1, 1), "int8", 0.5),
+            Tensor("y", (1, 1), "int8", 0.5),
+        ],
+        [
+            Operator("PAD", ("x", "pads"), ("p",), schema.PadOptionsT()),
+            Operator("ADD", ("p", "p"), ("y",), ADD()),
+        ],
+        ["x"],
+        ["y"],
+    )
+    assert problems(model) == [f"operator 0 PAD 'p': {message}"]
 
 
 def edited(change: Any) -> bytes:
