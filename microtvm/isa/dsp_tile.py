@@ -24,7 +24,7 @@ MAX_OFFSET = 4095
 """The largest immediate offset of LDR, in bytes."""
 
 MOST_ACCUMULATORS = 8
-LARGEST_UNROLL = 4
+LARGEST_UNROLL = 6
 
 
 @dataclass(frozen=True)
