@@ -25,6 +25,8 @@ MAX_OFFSET = 4095
 
 MOST_ACCUMULATORS = 8
 LARGEST_UNROLL = 6
+LOOPLESS = 8
+"""So many groups are written out without a loop."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ class Tile:
     @property
     def unroll(self) -> int:
         """Groups in one pass of the loop: as many as divide."""
-        if self.groups <= LARGEST_UNROLL and not self.counted:
+        if self.groups <= LOOPLESS and not self.counted:
             return self.groups
         return max(u for u in range(1, LARGEST_UNROLL + 1) if self.groups % u == 0)
 
