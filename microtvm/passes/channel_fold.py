@@ -46,12 +46,32 @@ def fold_channels(graph: Graph) -> Graph:
 
 def fold(graph: Graph, multiple: int = MULTIPLE) -> Folding:
     """The same with what was found; a tensor that loses channels keeps a multiple of `multiple`."""
-    before = remove_dead(graph)
-    intervals = analyse(before)
-    need = Need(before, intervals, multiple)
-    if all(keep.all() for keep in need.keep.values()):
-        return Folding(before, before, intervals, need.keep)
-    return Folding(before, canonicalise(_Narrowing(before, need).run()), intervals, need.keep)
+    folding = _fold_once(remove_dead(graph), multiple)
+    while True:
+        # A convolution of which one group is left may read fewer channels of it.
+        more = _fold_once(folding.after, multiple)
+        if more.after is more.before:
+            return folding
+        keep = {v: _within(stay, more.keep.get(v)) for v, stay in folding.keep.items()}
+        folding = replace(folding, after=more.after, keep=keep)
+
+
+def _fold_once(graph: Graph, multiple: int) -> Folding:
+    intervals = analyse(graph)
+    need = Need(graph, intervals, multiple)
+    after = graph
+    if not all(keep.all() for keep in need.keep.values()):
+        after = canonicalise(_Narrowing(graph, need).run())
+    return Folding(graph, after, intervals, need.keep)
+
+
+def _within(stay: Array, of_these: Array | None) -> Array:
+    """Which channels stay (bool) if of those that do only some are left."""
+    if of_these is None:
+        return stay
+    both = stay.copy()
+    both[stay] = of_these
+    return both
 
 
 class _Narrowing:
