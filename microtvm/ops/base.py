@@ -93,7 +93,8 @@ class Op:
     name: ClassVar[str]
     elementwise: ClassVar[bool] = False
     """Each output element depends on the elements at its own index only (of inputs that broadcast:
-    at the index that is broadcast to it).
+    at the index that is broadcast to it), in the same way but for scales of an axis: channels can
+    be left out.
 
     Such a node of one input is fused behind the node before it, and may overwrite what it reads.
     """
