@@ -98,6 +98,7 @@ def prepare(
     *,
     progress: Progress = _silent,
     strip_edges: bool = False,
+    fold_channels: bool = True,
     planner: str = "auto",
 ) -> Project:
     """A model file to a built project for `board` in `folder`, which must be new or empty.
@@ -110,7 +111,12 @@ def prepare(
         raise UserError(f"{folder} is not empty", hint="choose a folder that is new")
     progress("compiling", 0, 3)
     compiled = compile_model(
-        model, board.cpu, prefix=prefix_of(model), strip_edges=strip_edges, planner=planner
+        model,
+        board.cpu,
+        prefix=prefix_of(model),
+        strip_edges=strip_edges,
+        fold_channels=fold_channels,
+        planner=planner,
     )
     library = folder / "library"
     compiled.library.write(library)

@@ -19,7 +19,7 @@ from microtvm.graph.text import print_graph
 from microtvm.lower.kernel import Kernel, lower_group
 from microtvm.memory.picture import picture
 from microtvm.ops.verify import verify
-from microtvm.passes import PASSES
+from microtvm.passes import FOLD_CHANNELS, PASSES
 from microtvm.passes.fuse import Fused, fuse
 from microtvm.target import Cpu
 from microtvm.tir.text import program_text
@@ -46,17 +46,21 @@ def compile_model(
     prefix: str | None = None,
     planner: str = "auto",
     strip_edges: bool = False,
+    fold_channels: bool = True,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A model file to a model library for a CPU.
 
     `prefix` names the library and all its C symbols (by default the file's name made an
     identifier); `planner` is one of memory.PLANNERS; `strip_edges` drops float or uint8 conversions
-    at a quantised model's inputs and outputs. Raises ModelError for what can't be compiled.
+    at a quantised model's inputs and outputs; without `fold_channels` every tensor has all its
+    channels. Raises ModelError for what can't be compiled.
     """
     graph = load_model(model, strip_edges=strip_edges)
     dump("import", print_graph(graph))
-    return compile_graph(graph, cpu, prefix=prefix, planner=planner, dump=dump)
+    return compile_graph(
+        graph, cpu, prefix=prefix, planner=planner, fold_channels=fold_channels, dump=dump
+    )
 
 
 def compile_graph(
@@ -65,10 +69,13 @@ def compile_graph(
     *,
     prefix: str | None = None,
     planner: str = "auto",
+    fold_channels: bool = True,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A verified graph to a model library; see `compile_model`."""
     for transformation in PASSES:
+        if transformation is FOLD_CHANNELS and not fold_channels:
+            continue
         graph = transformation.run(graph)
         verify(graph)
         dump(transformation.name, print_graph(graph))

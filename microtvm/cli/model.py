@@ -30,6 +30,11 @@ from microtvm.target import load_cpu
 )
 @click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
 @click.option(
+    "--fold-channels/--no-fold-channels",
+    default=True,
+    help="Leave out channels that are constant for every input (`microtvm check` lists them).",
+)
+@click.option(
     "--dump-after", type=click.Choice(STAGES), help="Print the text form after a stage, then go on."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -40,6 +45,7 @@ def compile_(
     prefix: str | None,
     planner: str,
     strip_edges: bool,
+    fold_channels: bool,
     dump_after: str | None,
     as_json: bool,
 ) -> None:
@@ -62,6 +68,7 @@ def compile_(
             prefix=prefix or prefix_of(model),
             planner=planner,
             strip_edges=strip_edges,
+            fold_channels=fold_channels,
             dump=dump,
         )
     folder = output or Path(compiled.library.prefix)
@@ -127,3 +134,26 @@ def _print_check(found: Check) -> None:
         emit_text(f"can't be compiled: {problem}{hint}")
     if found.ok:
         emit_text("can be compiled")
+        _print_folded(found)
+
+
+def _print_folded(found: Check) -> None:
+    """What is left out of the layers, and why."""
+    folded = [layer for layer in found.layers if layer.folded]
+    if not folded:
+        return
+    rows = [
+        (
+            layer.name,
+            *(_arrow(*pair) for pair in (layer.inputs, layer.outputs)),
+            *(_arrow(*pair) for pair in (layer.macs, layer.weight_bytes)),
+            layer.why,
+        )
+        for layer in folded
+    ]
+    rows.append(("the whole model", "", "", _arrow(*found.macs), _arrow(*found.weight_bytes), ""))
+    emit_table(("channels folded away", "read", "made", "MACs", "bytes of weights", "why"), rows)
+
+
+def _arrow(before: int, after: int) -> str:
+    return f"{before:,}" if before == after else f"{before:,} to {after:,}"

@@ -22,6 +22,11 @@ from microtvm.target import load_board
 @click.option("--platform", default="", help="Project template; by default the board's first.")
 @click.option("--stack-bytes", type=int, default=0, help="Stack; by default what the board has.")
 @click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
+@click.option(
+    "--fold-channels/--no-fold-channels",
+    default=True,
+    help="Leave out channels that are constant for every input (`microtvm check` lists them).",
+)
 @click.option("-f", "--force", is_flag=True, help="Replace an earlier project there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def create(
@@ -31,6 +36,7 @@ def create(
     platform: str,
     stack_bytes: int,
     strip_edges: bool,
+    fold_channels: bool,
     force: bool,
     as_json: bool,
 ) -> None:
@@ -41,7 +47,11 @@ def create(
         if not model.is_dir():
             report("compiling", 0, 1)
             compiled = compile_model(
-                model, board.cpu, prefix=prefix_of(model), strip_edges=strip_edges
+                model,
+                board.cpu,
+                prefix=prefix_of(model),
+                strip_edges=strip_edges,
+                fold_channels=fold_channels,
             )
             library = Path(temporary)
             compiled.library.write(library)

@@ -29,6 +29,11 @@ from microtvm.target import load_board
 @click.option("--output", "output_file", type=click.Path(path_type=Path), help="Outputs, .npz.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here.")
 @click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
+@click.option(
+    "--fold-channels/--no-fold-channels",
+    default=True,
+    help="Leave out channels that are constant for every input (`microtvm check` lists them).",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def run(
     target: Path,
@@ -37,6 +42,7 @@ def run(
     output_file: Path | None,
     keep: Path | None,
     strip_edges: bool,
+    fold_channels: bool,
     as_json: bool,
 ) -> None:
     """Run MODEL on a board, or a PROJECT made by `microtvm create`.
@@ -49,7 +55,7 @@ def run(
         check_writable(output_file)
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
-        project = _project(target, board_name, folder, strip_edges, report)
+        project = _project(target, board_name, folder, strip_edges, fold_channels, report)
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
         result = run_project(project, inputs, progress=report)
@@ -66,6 +72,7 @@ def _project(
     board_name: str | None,
     folder: Path,
     strip_edges: bool,
+    fold_channels: bool,
     report: Callable[[str, int, int], None],
 ) -> Project:
     """The built project that `target` is, or that it becomes in `folder`."""
@@ -87,7 +94,14 @@ def _project(
         )
     board = load_board(board_name)
     require_emulator(board)
-    return prepare(target, board, folder, progress=report, strip_edges=strip_edges)
+    return prepare(
+        target,
+        board,
+        folder,
+        progress=report,
+        strip_edges=strip_edges,
+        fold_channels=fold_channels,
+    )
 
 
 def result_json(result: RunResult, project: Project) -> dict[str, Any]:

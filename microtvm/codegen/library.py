@@ -364,6 +364,7 @@ class _Writer:
                     "name": value,
                     "source": sources.get(value, value),
                     "shape": list(t.shape),
+                    "channels": list(graph.channels.get(value, ())) or None,
                     "dtype": t.dtype,
                     "scale": scale,
                     "zero_point": zero,

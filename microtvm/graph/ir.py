@@ -115,6 +115,9 @@ class Graph:
     """Value name to the tensor's name in the model file, where it came from one."""
     absorbed: Mapping[str, str] = field(default_factory=dict)
     """Value of the model that a pass did away with to the value whose making includes it now."""
+    channels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    """Value that holds only some channels (of the last axis) of the model's tensor to their indices
+    there, ascending."""
 
     def const(self, value: str) -> Array:
         """The constant's array; IRError where the value is not a constant."""
@@ -147,7 +150,7 @@ class Graph:
         return (value for value in node.inputs if value not in self.constants)
 
     def pruned(self) -> Graph:
-        """The graph without types, constants and sources of values that nothing names any more."""
+        """The graph without what it says of values that nothing names any more."""
         used = {*self.inputs, *self.outputs}
         for node in self.nodes:
             used.update(node.inputs, node.outputs)
@@ -156,6 +159,7 @@ class Graph:
             types={v: t for v, t in self.types.items() if v in used},
             constants={v: a for v, a in self.constants.items() if v in used},
             sources={v: s for v, s in self.sources.items() if v in used or v in self.absorbed},
+            channels={v: c for v, c in self.channels.items() if v in used},
         )
 
 
@@ -170,7 +174,7 @@ def same_graph(a: Graph, b: Graph) -> bool:
     def plain(g: Graph) -> object:
         return (
             (g.name, g.inputs, g.outputs, dict(g.types)),
-            (dict(g.sources), dict(g.absorbed)),
+            (dict(g.sources), dict(g.absorbed), dict(g.channels)),
             [(n.name, n.op, n.inputs, n.outputs, n.source) for n in g.nodes],
             [{k: exact(v) for k, v in n.attrs.items()} for n in g.nodes],
             {v: array_digest(c) for v, c in g.constants.items()},

@@ -113,6 +113,14 @@ class Reader:
                 self.expect(",")
         return tuple(values)
 
+    def integers(self) -> tuple[int, ...]:
+        """A tuple of integers in parentheses."""
+        values = self.numbers()
+        integers = tuple(v for v in values if isinstance(v, int))
+        if len(integers) != len(values):
+            raise self.error(f"expected integers, found {values!r}")
+        return integers
+
     def _take(self, kind: str, what: str) -> str:
         if self._tokens[self._next][0] != kind:
             raise self._wrong(what)

@@ -53,6 +53,7 @@ def print_graph(graph: Graph) -> str:
     lines += [f"  output %{v}" for v in graph.outputs]
     lines += [f"  source %{v} = {json.dumps(text)}" for v, text in graph.sources.items()]
     lines += [f"  absorbed %{v} = %{successor}" for v, successor in graph.absorbed.items()]
+    lines += [f"  channels %{v} = {print_attr(kept)}" for v, kept in graph.channels.items()]
     return "\n".join([*lines, "}", ""])
 
 
@@ -114,6 +115,7 @@ def parse_graph(text: str, constants: Mapping[str, Array]) -> Graph:
     arrays: dict[str, Array] = {}
     sources: dict[str, str] = {}
     absorbed: dict[str, str] = {}
+    channels: dict[str, tuple[int, ...]] = {}
     while not r.accept("}"):
         if r.accept("input"):
             inputs.append(_value(r, types))
@@ -131,11 +133,23 @@ def parse_graph(text: str, constants: Mapping[str, Array]) -> Graph:
             value = r.value()
             r.expect("=")
             absorbed[value] = r.value()
+        elif r.accept("channels"):
+            value = r.value()
+            r.expect("=")
+            channels[value] = r.integers()
         else:
             nodes.append(_node(r, types))
     r.end()
     return Graph(
-        name, tuple(inputs), tuple(outputs), tuple(nodes), types, arrays, sources, absorbed
+        name=name,
+        inputs=tuple(inputs),
+        outputs=tuple(outputs),
+        nodes=tuple(nodes),
+        types=types,
+        constants=arrays,
+        sources=sources,
+        absorbed=absorbed,
+        channels=channels,
     )
 
 

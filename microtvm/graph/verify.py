@@ -51,6 +51,8 @@ def verify_structure(graph: Graph) -> None:
         _check_name("value", value)
         if value in made or successor not in {*made, *graph.absorbed}:
             raise IRError(f"%{value} is absorbed by %{successor}, but exists, or that does not")
+    for value, kept in graph.channels.items():
+        _check_channels(graph.types, value, kept)
     stray = sorted(graph.sources.keys() - made - graph.absorbed.keys())
     if stray:
         raise IRError(f"%{stray[0]} has a source, but nothing makes it")
@@ -80,6 +82,15 @@ def _check_outputs(graph: Graph) -> None:
             )
         if value in graph.outputs[:i]:
             raise IRError(f"%{value} is an output twice")
+
+
+def _check_channels(types: Mapping[str, TensorType], value: str, kept: tuple[int, ...]) -> None:
+    if value not in types:
+        raise IRError(f"%{value} holds some channels, but does not exist")
+    if any(b <= a for a, b in zip((-1, *kept), kept, strict=False)):
+        raise IRError(f"%{value} holds channels {kept}, which do not ascend from 0")
+    if types[value].shape[-1:] != (len(kept),):
+        raise IRError(f"%{value} is of shape {types[value].shape}, but holds {len(kept)} channels")
 
 
 def _check_name(what: str, name: str) -> None:

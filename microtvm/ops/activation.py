@@ -11,6 +11,7 @@ from microtvm import te
 from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, float_activation, quantised_range
 from microtvm.ops.expression import centred_read, float_clamp, result, table_read
+from microtvm.ops.interval import Interval, full
 from microtvm.ops.quantize import quantize_multiplier
 from microtvm.ops.requantize import Rescale, saturate
 from microtvm.ops.rounding import half_away, multiply
@@ -26,6 +27,7 @@ class _Clamp(Op):
     """Clamps to the real bounds of the activation `name`; input and output may differ in scale."""
 
     elementwise: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)
@@ -112,6 +114,19 @@ class _Table(Op):
             return result(x.shape, lambda *i: self._element(x[i]))
         table = self.table(ctx)
         return result(x.shape, lambda *i: table_read(table, x[i]))
+
+    def intervals(
+        self, ctx: NodeContext, inputs: Sequence[Interval | None]
+    ) -> list[Interval | None]:
+        """By looking at every entry between: nothing is said about how exp and tanh round."""
+        (x,) = inputs
+        if x is None:
+            return [full(ctx.out)]
+        table = self.table(ctx).astype(np.int64)
+        index = np.arange(len(table)) + np.iinfo(ctx.inputs[0].dtype).min
+        inside = (index >= x.low[:, None]) & (index <= x.high[:, None])
+        low = np.where(inside, table, table.max()).min(axis=1)
+        return [Interval(low, np.where(inside, table, table.min()).max(axis=1))]
 
     def table(self, ctx: NodeContext) -> Array:
         """The quantised outputs of the 256 inputs, from the smallest input upwards."""

@@ -15,6 +15,7 @@ import numpy as np
 
 from microtvm.errors import ModelError
 from microtvm.graph.ir import Attr, Graph, Node, TensorType
+from microtvm.ops.interval import Interval, ends, full
 from microtvm.util import Array
 
 if TYPE_CHECKING:
@@ -92,10 +93,14 @@ class Op:
     name: ClassVar[str]
     elementwise: ClassVar[bool] = False
     """Each output element depends on the elements at its own index only (of inputs that broadcast:
-    at the index that is broadcast to it).
+    at the index that is broadcast to it), in the same way but for scales of an axis: channels can
+    be left out.
 
     Such a node of one input is fused behind the node before it, and may overwrite what it reads.
     """
+
+    monotone: ClassVar[bool] = False
+    """Of integers, no output element falls where an input element rises."""
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         """Shape and dtype of every output, from the inputs and the attributes.
@@ -108,6 +113,28 @@ class Op:
     def evaluate(self, ctx: NodeContext, inputs: Sequence[Array]) -> list[Array]:
         """The numpy meaning: arrays of all inputs (constants included) to arrays of all outputs."""
         raise NotImplementedError
+
+    def intervals(
+        self, ctx: NodeContext, inputs: Sequence[Interval | None]
+    ) -> list[Interval | None]:
+        """What the channels of every output can be, for inputs within `inputs` (None: unknown).
+
+        By default all that the type holds; of a `monotone` operator, what its numpy meaning gives
+        for the lowest and for the highest input.
+        """
+        at = ends(ctx.inputs, inputs, ctx.constants) if self.monotone else None
+        widest = [full(t) for t in ctx.outputs]
+        if at is None or None in widest:
+            return widest
+        lows, highs = (self.evaluate(ctx, arrays) for arrays in at)
+        return [Interval.around(a, b) for a, b in zip(lows, highs, strict=True)]
+
+    def accumulators(self, ctx: NodeContext, inputs: Sequence[Interval | None]) -> Interval | None:
+        """Of an operator with integer weights: what requantisation is given in each channel.
+
+        That is the sum of (x - zero point) w, plus the bias. None where there is no such thing.
+        """
+        return None
 
     def views(self, ctx: NodeContext) -> Views:
         """Shapes in which `compute` sees inputs and outputs; the order of elements is the same.

@@ -21,6 +21,7 @@ class Concat(Op):
     """Inputs of one dtype and one quantisation, equal in every dimension but `axis`."""
 
     name: ClassVar[str] = "concat"
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1, max(1, len(ctx.inputs)))

@@ -13,15 +13,25 @@ from microtvm import te
 from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, Views, attributes
 from microtvm.ops.expression import padded, result
+from microtvm.ops.interval import Interval
 from microtvm.ops.tflite_import import Importer, TfliteNode
-from microtvm.ops.weighted import Epilogue, border, centred, check_operands, finish, wide
+from microtvm.ops.weighted import (
+    Epilogue,
+    Weighted,
+    border,
+    centred,
+    check_operands,
+    finish,
+    product_ends,
+    wide,
+)
 from microtvm.ops.window import Window
 from microtvm.te.tensor import Tensor
 from microtvm.tir.expr import Expr
 from microtvm.util import Array
 
 
-class Conv2d(Op):
+class Conv2d(Weighted):
     """x [N, H, W, C], w [O, KH, KW, C / groups], bias [O]; groups side by side."""
 
     name: ClassVar[str] = "conv2d"
@@ -51,6 +61,16 @@ class Conv2d(Op):
             for image, kernel in zip(images, kernels, strict=True)
         ]
         return [finish(ctx, np.concatenate(sums, axis=-1), once=False)]
+
+    def sum_ends(self, ctx: NodeContext, x: Interval) -> Interval:
+        w, groups, zero = ctx.constants[1], ctx.attr_int("groups"), ctx.inputs[0].zero
+        # Of each output channel: the input channels of its group.
+        low, high = (
+            np.repeat(bound.reshape(groups, -1) - zero, w.shape[0] // groups, axis=0)
+            for bound in (x.low, x.high)
+        )
+        products = product_ends(w, low[:, None, None], high[:, None, None])
+        return _over_windows(ctx, *(p.sum(axis=3).transpose(1, 2, 0) for p in products))
 
     def views(self, ctx: NodeContext) -> Views:
         """A convolution of single pixels is a matrix product: x [pixels, C], y [pixels, O]."""
@@ -90,7 +110,7 @@ class Conv2d(Op):
         return ctx.out.elements * (w.elements // w.shape[0])
 
 
-class DepthwiseConv2d(Op):
+class DepthwiseConv2d(Weighted):
     """x [N, H, W, C], w [1, KH, KW, C * multiplier], bias: channel o reads o // multiplier."""
 
     name: ClassVar[str] = "depthwise_conv2d"
@@ -117,6 +137,11 @@ class DepthwiseConv2d(Op):
         sums = np.einsum("nhwyxc,yxcm->nhwcm", windows, w)
         return [finish(ctx, sums.reshape(*sums.shape[:3], -1), once=False)]
 
+    def sum_ends(self, ctx: NodeContext, x: Interval) -> Interval:
+        multiplier, zero = ctx.attr_int("multiplier"), ctx.inputs[0].zero
+        low, high = (np.repeat(bound - zero, multiplier) for bound in (x.low, x.high))
+        return _over_windows(ctx, *product_ends(ctx.constants[1][0], low, high))
+
     def compute(self, ctx: NodeContext, inputs: Sequence[Tensor]) -> list[Tensor]:
         x, w = inputs[:2]
         epilogue = Epilogue(ctx, channel_axis=3, once=False)
@@ -138,6 +163,16 @@ class DepthwiseConv2d(Op):
     def macs(self, ctx: NodeContext) -> int:
         w = ctx.inputs[1]
         return ctx.out.elements * w.shape[1] * w.shape[2]
+
+
+def _over_windows(ctx: NodeContext, low: Array, high: Array) -> Interval:
+    """Ends of the sums over a window from those of each cell [KH, KW, channels].
+
+    Cells outside the image count nothing: there the input is its zero point.
+    """
+    inside = _window(ctx).borders(*ctx.inputs[0].shape[1:3]).astype(np.int64)
+    sums = [np.tensordot(inside, cells, axes=2) for cells in (low, high)]
+    return Interval(sums[0].min(axis=0), sums[1].max(axis=0))
 
 
 def _is_pointwise(ctx: NodeContext) -> bool:

@@ -11,13 +11,22 @@ from microtvm import te
 from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, Views, attributes
 from microtvm.ops.expression import result
+from microtvm.ops.interval import Interval
 from microtvm.ops.tflite_import import Importer, TfliteNode
-from microtvm.ops.weighted import Epilogue, centred, check_operands, finish, wide
+from microtvm.ops.weighted import (
+    Epilogue,
+    Weighted,
+    centred,
+    check_operands,
+    finish,
+    product_ends,
+    wide,
+)
 from microtvm.te.tensor import Tensor
 from microtvm.util import Array
 
 
-class Dense(Op):
+class Dense(Weighted):
     """x, w [O, K], bias [O]: x is read as rows of K elements.
 
     The output is [rows, O]; with `keep_dims`, the input's last dimension is K and only it is
@@ -25,6 +34,7 @@ class Dense(Op):
     """
 
     name: ClassVar[str] = "dense"
+    once: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 2, 3)
@@ -43,6 +53,15 @@ class Dense(Op):
         w = inputs[1].astype(np.float64)
         rows = centred(ctx, inputs[0]).reshape(-1, w.shape[1])
         return [finish(ctx, rows @ w.T, once=True).reshape(ctx.out.shape)]
+
+    def sum_ends(self, ctx: NodeContext, x: Interval) -> Interval:
+        w, kind = ctx.constants[1], ctx.inputs[0]
+        low, high = (
+            np.broadcast_to(bound, kind.shape).reshape(-1, w.shape[1]) - kind.zero
+            for bound in (x.low, x.high)
+        )
+        products = product_ends(w, low.min(axis=0), high.max(axis=0))
+        return Interval(products[0].sum(axis=1), products[1].sum(axis=1))
 
     def views(self, ctx: NodeContext) -> Views:
         """x [rows, K], y [rows, O]."""

@@ -11,6 +11,7 @@ import numpy as np
 from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, activation_range, attributes, float_activation
 from microtvm.ops.expression import broadcast_read, centred_read, float_clamp, result
+from microtvm.ops.interval import Interval, ends, full
 from microtvm.ops.quantize import quantize_multiplier
 from microtvm.ops.requantize import Rescale, saturate
 from microtvm.ops.rounding import multiply
@@ -54,6 +55,16 @@ class _Elementwise(Op):
         right = b.astype(np.int64) - ctx.inputs[1].zero
         result = self._quantised(ctx, left, right) + ctx.out.zero
         return [np.clip(result, *activation_range(ctx)).astype(ctx.out.dtype)]
+
+    def intervals(
+        self, ctx: NodeContext, inputs: Sequence[Interval | None]
+    ) -> list[Interval | None]:
+        """From both ends of both operands: the result is monotone in each, given the other."""
+        at = ends(ctx.inputs, inputs, ctx.constants)
+        if at is None or ctx.out.dtype == "float32":
+            return [full(ctx.out)]
+        corners = [self.evaluate(ctx, [a[0], b[1]])[0] for a in at for b in at]
+        return [Interval.around(*corners)]
 
     def compute(self, ctx: NodeContext, inputs: Sequence[Tensor]) -> list[Tensor]:
         a, b = inputs

@@ -27,6 +27,7 @@ class Mean(Op):
     """`axes` ascending; `keep_dims` leaves them with one element. The pool rounds otherwise."""
 
     name: ClassVar[str] = "mean"
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)

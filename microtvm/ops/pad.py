@@ -23,6 +23,7 @@ class Pad(Op):
     """`before` and `after`: elements added to each axis, all of the stored value `value`."""
 
     name: ClassVar[str] = "pad"
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)

@@ -23,6 +23,8 @@ from microtvm.util import Array
 class _Pool2d(Op):
     """x [N, H, W, C] to [N, OH, OW, C]. Nothing is rescaled, even where scales differ."""
 
+    monotone: ClassVar[bool] = True
+
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)
         x = ctx.inputs[0]

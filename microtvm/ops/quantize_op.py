@@ -34,6 +34,7 @@ class Quantize(Op):
 
     name: ClassVar[str] = "quantize"
     elementwise: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)

@@ -20,6 +20,7 @@ class Reshape(Op):
     """The output's shape is the graph's; elements are never rescaled, even where scales differ."""
 
     name: ClassVar[str] = "reshape"
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)
@@ -47,6 +48,7 @@ class Copy(Op):
 
     name: ClassVar[str] = "copy"
     elementwise: ClassVar[bool] = True
+    monotone: ClassVar[bool] = True
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:
         check.input_count(ctx, 1)

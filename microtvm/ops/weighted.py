@@ -4,12 +4,16 @@ requantisation, in numpy and as tensor expressions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import numpy as np
 
 from microtvm import te
 from microtvm.ops import check
-from microtvm.ops.base import NodeContext, activation_range, float_activation
+from microtvm.ops.base import NodeContext, Op, activation_range, float_activation
 from microtvm.ops.expression import float_clamp
+from microtvm.ops.interval import Interval, full
 from microtvm.ops.quantize import INT32_MAX, channel_multipliers, channel_ratios
 from microtvm.ops.requantize import (
     Reach,
@@ -152,6 +156,44 @@ def border(ctx: NodeContext) -> Expr:
     if ctx.inputs[0].dtype == "float32":
         return FloatImm(0.0)
     return parameter("zero_in", ctx.inputs[0].zero).astype("int8")
+
+
+class Weighted(Op):
+    """An operator with constant weights and requantisation of its sums of products."""
+
+    once: ClassVar[bool] = False
+    """As `finish` has it."""
+
+    def sum_ends(self, ctx: NodeContext, x: Interval) -> Interval:
+        """Smallest and largest sum of (x - zero point) w of each output channel."""
+        raise NotImplementedError
+
+    def accumulators(self, ctx: NodeContext, inputs: Sequence[Interval | None]) -> Interval | None:
+        if inputs[0] is None:
+            return None
+        sums = self.sum_ends(ctx, inputs[0])
+        bias = bias_of(ctx, len(sums.low))
+        return Interval(sums.low + bias, sums.high + bias)
+
+    def intervals(
+        self, ctx: NodeContext, inputs: Sequence[Interval | None]
+    ) -> list[Interval | None]:
+        """Requantisation is monotone: its ends are those of the accumulators."""
+        if inputs[0] is None:
+            return [full(ctx.out)]
+        sums = self.sum_ends(ctx, inputs[0])
+        low, high = (
+            finish(ctx, end[None].astype(np.float64), once=self.once)
+            for end in (sums.low, sums.high)
+        )
+        return [Interval.around(low, high)]
+
+
+def product_ends(w: Array, low: Array, high: Array) -> tuple[Array, Array]:
+    """Smallest and largest w x of every weight, int64, for low <= x <= high (which broadcast)."""
+    wide_w = w.astype(np.int64)
+    at_low, at_high = wide_w * low, wide_w * high
+    return np.minimum(at_low, at_high), np.maximum(at_low, at_high)
 
 
 class Epilogue:

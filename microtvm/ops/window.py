@@ -53,6 +53,22 @@ class Window:
             sizes.append(room // self.strides[axis] + 1)
         return sizes[0], sizes[1]
 
+    def borders(self, height: int, width: int) -> Array:
+        """The ways in which windows lie over the border of an image, each once.
+
+        bool [ways, KH, KW]: which cells of the kernel lie inside the image.
+        """
+        inside = []
+        for axis, extent in ((0, height), (1, width)):
+            before, after = self.padding[2 * axis : 2 * axis + 2]
+            cells = np.arange(self.kernel[axis]) * self.dilation[axis]
+            last = extent + before + after - int(cells[-1]) - 1
+            places = np.arange(0, last + 1, self.strides[axis])[:, None] - before + cells
+            inside.append(np.unique((places >= 0) & (places < extent), axis=0))
+        rows, columns = inside
+        both: Array = rows[:, None, :, None] & columns[None, :, None, :]
+        return both.reshape(-1, *self.kernel)
+
     def view(self, x: Array, fill: float) -> Array:
         """x [N, H, W, C] padded with `fill`, as windows [N, OH, OW, KH, KW, C]."""
         top, bottom, left, right = self.padding

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from pathlib import Path
 
@@ -13,10 +14,13 @@ from microtvm.cli import main
 from microtvm.device import load_metadata
 from microtvm.errors import IRError
 from microtvm.pipeline import STAGES
+from microtvm.project import load_project
+from microtvm.project.library import read_library
 from microtvm.target import list_boards
 from microtvm.version import VERSION
 from tests.cli.conftest import M4, CommandLine
 from tests.conftest import require_tool
+from tests.golden.mlperf import model_file
 
 
 def test_compile_writes_a_library(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
@@ -109,6 +113,37 @@ def test_check_of_a_good_model(cli: CommandLine, pair: Path) -> None:
     text = cli.ok("check", pair).out
     assert "1 LOGISTIC, 1 SUB" in text
     assert text.endswith("can be compiled\n")
+
+
+def test_check_says_what_is_folded(cli: CommandLine, pair: Path) -> None:
+    lines = cli.ok("check", model_file("vww_int8")).out.splitlines()
+    row = next(line for line in lines if line.startswith("conv2d_14 "))
+    assert re.split(r"  +", row.strip())[1:] == [
+        "128 to 108",
+        "128 to 60",
+        "589,824 to 233,280",
+        "16,384 to 6,480",
+        "68 made constant, 19 read into the bias",
+    ]
+    assert "7,489,664 to 3,766,476" in lines[-1]
+    assert "channels" not in cli.ok("check", pair).out
+
+
+@pytest.mark.parametrize(("words", "macs"), [((), 3_766_476), (("--no-fold-channels",), 7_489_664)])
+def test_channels_are_folded_unless_told(
+    cli: CommandLine, tmp_path: Path, words: tuple[str, ...], macs: int
+) -> None:
+    """By every command that compiles."""
+    require_tool("make")
+    require_tool("cc")
+    model = model_file("vww_int8")
+    cli.ok("compile", model, "-o", tmp_path / "library", *words)
+    cli.ok("create", model, "--board", "host", "-o", tmp_path / "project", *words)
+    libraries = [read_library(tmp_path / "library"), load_project(tmp_path / "project").library]
+    for library in libraries:
+        assert sum(o["macs"] for o in library.metadata["operators"]) == macs
+        assert any(t["channels"] for t in library.metadata["tensors"]) == (not words)
+    assert cli.ok("run", model, "--board", "host", "--json", *words).json["macs"] == macs
 
 
 def test_boards_are_all_listed(cli: CommandLine) -> None:

@@ -39,7 +39,15 @@ def small_graph() -> Graph:
         Node("reshape_1", "reshape", ("y",), ("z",), {}, 'a "reshape"\n'),
     )
     return Graph(
-        "small", ("x",), ("z",), nodes, types, {"w": WEIGHTS}, {"y": "a/Relu;b"}, {"v": "y"}
+        name="small",
+        inputs=("x",),
+        outputs=("z",),
+        nodes=nodes,
+        types=types,
+        constants={"w": WEIGHTS},
+        sources={"y": "a/Relu;b"},
+        absorbed={"v": "y"},
+        channels={"y": (0, 7)},
     )
 
 
@@ -54,6 +62,7 @@ def test_text_says_everything() -> None:
         "  output %z\n"
         '  source %y = "a/Relu;b"\n'
         "  absorbed %v = %y\n"
+        "  channels %y = (0, 7)\n"
         "}\n"
     )
 
@@ -136,6 +145,7 @@ def test_same_graph_tells_apart() -> None:
         replace(graph, constants={"w": WEIGHTS + 1}),
         replace(graph, sources={}),
         replace(graph, absorbed={}),
+        replace(graph, channels={"y": (0, 6)}),
         replace(graph, types={**graph.types, "z": TensorType((2,), "int8")}),
     ]
     assert not any(same_graph(graph, other) for other in changed)
@@ -164,8 +174,9 @@ def test_same_graph_tells_apart() -> None:
         ("@dense_0", "@", "line 5: expected a name, found '%'"),
         (r'\n"', r'\q"', "line 5: .* is not a JSON string"),
         ("output %z", "output ?z", "line 6: unexpected character '\\?'"),
-        ("  absorbed %v = %y\n}\n", "", "line 8: expected '%', found 'the end of the text'"),
-        ("}\n", "}\n}\n", "line 10: expected the end of the text, found '}'"),
+        ("(0, 7)", "(0, 7.5)", r"line 9: expected integers, found \(0, 7.5\)"),
+        ("  channels %y = (0, 7)\n}\n", "", "line 9: expected '%', found 'the end of the text'"),
+        ("}\n", "}\n}\n", "line 11: expected the end of the text, found '}'"),
     ],
 )
 def test_errors_name_the_line(old: str, new: str, message: str) -> None:

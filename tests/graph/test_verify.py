@@ -66,6 +66,13 @@ def test_sound() -> None:
         (replace(GRAPH, sources={"stray": "s"}), "%stray has a source, but nothing makes it"),
         (replace(GRAPH, absorbed={"y": "x"}), "%y is absorbed by %x, but exists"),
         (replace(GRAPH, absorbed={"z": "q"}), "%z is absorbed by %q, but exists, or that does not"),
+        (replace(GRAPH, channels={"q": (0, 1)}), "%q holds some channels, but does not exist"),
+        (
+            replace(GRAPH, channels={"y": (1, 1)}),
+            r"%y holds channels \(1, 1\), which do not ascend",
+        ),
+        (replace(GRAPH, channels={"y": (-1, 1)}), "which do not ascend from 0"),
+        (replace(GRAPH, channels={"y": (0, 1, 2)}), r"%y is of shape \(2,\), but holds 3 channels"),
         (replace(GRAPH, inputs=("x", "q")), "input %q has no type"),
         (replace(GRAPH, inputs=("x", "x")), "%x is an input twice"),
         (replace(GRAPH, inputs=("x", "c")), "%c is an input and a constant"),
@@ -116,6 +123,8 @@ def test_scales_are_float32() -> None:
 
 def test_pruned_drops_what_nothing_names() -> None:
     extra = replace(GRAPH, types={**GRAPH.types, "q": T}, constants={**GRAPH.constants, "q": None})
-    pruned = replace(extra, sources={"q": "a", "z": "b"}).pruned()
+    channels = {"q": (0, 1), "y": (0, 1)}
+    pruned = replace(extra, sources={"q": "a", "z": "b"}, channels=channels).pruned()
     assert (set(pruned.types), set(pruned.constants)) == ({"x", "c", "y"}, {"c"})
     assert pruned.sources == {"z": "b"}
+    assert pruned.channels == {"y": (0, 1)}

@@ -37,8 +37,9 @@ def test_random_graphs_compute_the_same(seed: int) -> None:
         inputs = random_input(rng, graph)
         before, now = evaluate_graph(graph, inputs), evaluate_graph(after, inputs)
         for value in after.producers():
-            assert after.types[value] == graph.types[value]
-            np.testing.assert_array_equal(now[value], before[value], value)
+            held = after.channels.get(value, slice(None))
+            assert value in after.channels or after.types[value] == graph.types[value]
+            np.testing.assert_array_equal(now[value], before[value][..., held], value)
             assert after.sources[value] == f"source/{value}"
         removed.update(Counter(ops(graph)) - Counter(ops(after)))
         assert same_graph(run_passes(after, PASSES), after)
