@@ -40,6 +40,7 @@
  * other compilers get the tile in C. */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_DSP)
 #define MTVM_TILE_ASSEMBLY
+#pragma GCC optimize("omit-frame-pointer")
 #endif
 #define MTVM_TILE static inline __attribute__((always_inline))
 
