@@ -15,6 +15,7 @@ from itertools import product
 from microtvm.errors import IRError
 from microtvm.tir.dtype import dtype_range, round_to
 from microtvm.tir.expr import Call, Expr, FloatImm, IntImm, Operand, as_expr, const
+from microtvm.tir.saturate import SATURATE_HELPERS, saturate8_shift, saturate_variant
 
 Interval = tuple[int, int]
 """Smallest and largest value, both included."""
@@ -303,6 +304,10 @@ FUNCTIONS: dict[str, ScalarFunction] = {
             _corner_bounds(_unchecked_requantize, (None, _MULT, (EXPONENT[0], 0))),
         ),
         _integer("saturate8", 1, saturate8, _corner_bounds(saturate8, (None,))),
+        _integer(
+            "saturate8_shift", 2, saturate8_shift,
+            _corner_bounds(saturate8_shift, (None, (0, 31))), saturate_variant,
+        ),
         *(
             _short(meaning, value)
             for meanings, value in (
@@ -489,6 +494,7 @@ static inline int32_t mtvm_saturate8(int32_t x)
 }
 """,
     ),
+    **SATURATE_HELPERS,
     "mtvm_requantize_once": (
         (),
         """\
