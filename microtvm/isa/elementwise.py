@@ -7,11 +7,11 @@ a store.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from microtvm.isa.template import Expression, Knob, Template
-from microtvm.te.tensor import IterVar, reads_of
-from microtvm.tir.expr import Expr, IntImm, Read
+from microtvm.te.stage import Stage
+from microtvm.tir.expr import IntImm, Read
 from microtvm.tir.traversal import post_order
 
 
@@ -20,17 +20,20 @@ def elementwise(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
 
     Returns False and changes nothing for anything else.
     """
-    if expression.reductions or len(expression.live) != 1 or len(expression.outputs) != 1:
+    if expression.reductions or len(expression.outputs) != 1:
         return False
     (out,) = expression.outputs
     elements = int(knobs["elements"])
-    if len(out.outputs) != 1 or not out.axis or not _plain(out.bodies[0], out.axis):
+    if not out.axis or not _plain(expression.live):
         return False
     inner = out.axis[-1]
     while elements > 1 and inner.extent % elements:
         elements //= 2
     if elements == 1 or inner.extent == elements:
         return False
+    for stage in expression.live:
+        if stage is not out:
+            stage.compute_inline()
     s = expression.schedule
     made = s[s.cache_write(out.outputs[0], "register")]
     outer, few = out.split(inner, elements)
@@ -44,16 +47,20 @@ MOST_NODES = 24
 """Larger bodies are not written out several times."""
 
 
-def _plain(body: Expr, axes: tuple[IterVar, ...]) -> bool:
-    """Whether it is short, and all its reads are at the element's own index or at a constant."""
-    variables = {a.var for a in axes}
-    nodes = list(post_order(body))
-    reads = [n for n in nodes if isinstance(n, Read)]
-    return (
-        len(nodes) <= MOST_NODES
-        and bool(reads_of([body]))
-        and all(i in variables or isinstance(i, IntImm) for r in reads for i in r.indices)
-    )
+def _plain(stages: Sequence[Stage]) -> bool:
+    """Whether the stages are short, and read only at their own index, a constant, or in tables."""
+    size = 0
+    for stage in stages:
+        if len(stage.bodies) != 1:
+            return False
+        variables = {a.var for a in stage.axis}
+        nodes = list(post_order(stage.bodies[0]))
+        size += len(nodes)
+        for index in (i for n in nodes if isinstance(n, Read) for i in n.indices):
+            by_data = any(isinstance(n, Read) for n in post_order(index))
+            if not (index in variables or isinstance(index, IntImm) or by_data):
+                return False
+    return size <= MOST_NODES
 
 
 TEMPLATES = (Template("elementwise", elementwise, frozenset(), {"elements": (8, 1, 2, 4)}),)

@@ -94,7 +94,8 @@ class Op:
     """Each output element depends on the elements at its own index only (of inputs that broadcast:
     at the index that is broadcast to it).
 
-    Such a node of one input is fused behind the node before it, and may overwrite what it reads.
+    Such a node is fused behind one that makes an input of its output's shape, and may overwrite
+    what it reads.
     """
 
     def infer(self, ctx: NodeContext) -> list[tuple[tuple[int, ...], str]]:

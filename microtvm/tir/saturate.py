@@ -1,4 +1,4 @@
-"""Saturation to 8 bits behind a shift: one instruction, SSAT, where the core has it.
+"""Saturation to 8 bits, also behind a shift: one instruction, SSAT, where the core has it.
 
 SSAT's shift is part of the instruction, so that each shift has a C function of its own; where it is
 not known before the call, the general one serves.
@@ -9,11 +9,16 @@ from __future__ import annotations
 from microtvm.errors import IRError
 
 
+def saturate8(value: int) -> int:
+    """The nearest int8."""
+    return max(-128, min(127, value))
+
+
 def saturate8_shift(value: int, shift: int) -> int:
     """The int8 nearest to value / 2**shift rounded down; shift is 0 to 31."""
     if not 0 <= shift <= 31:
         raise IRError(f"saturate8_shift shifts by {shift}; 0 to 31 was expected")
-    return max(-128, min(127, value >> shift))
+    return saturate8(value >> shift)
 
 
 def saturate_variant(value: tuple[int, int] | None, shift: tuple[int, int] | None) -> str | None:
@@ -41,6 +46,23 @@ static inline int32_t mtvm_saturate8_asr{shift}(int32_t x, int32_t shift)
 
 
 SATURATE_HELPERS: dict[str, tuple[tuple[str, ...], str]] = {
+    "mtvm_saturate8": (
+        (),
+        """\
+/* The nearest value of -128 .. 127. */
+static inline int32_t mtvm_saturate8(int32_t x)
+{
+#ifdef __ARM_FEATURE_SAT
+    int32_t result;
+    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
+    return result;
+#else
+    const int32_t low = x < -128 ? -128 : x;
+    return low > 127 ? 127 : low;
+#endif
+}
+""",
+    ),
     "mtvm_saturate8_shift": (
         ("mtvm_saturate8",),
         """\
