@@ -149,4 +149,4 @@ def _lowered(graph: Graph, kernel: TensorKernel, group: Group) -> Kernel:
     outs = ", ".join(f"{t.name} {describe(graph.types[t.name])}" for t in outputs)
     note = f"{kernel.name}({ins}) -> {outs}"
     program = lower(kernel.schedule, [*kernel.inputs, *outputs], group.name, notes=(note,))
-    return Kernel(group, program, False, macs)
+    return Kernel(group, program, (), macs)

@@ -116,14 +116,12 @@ def lay_out(
 def _storage(
     fused: Fused, kernels: Sequence[Kernel], made: dict[str, int], used: dict[str, int]
 ) -> dict[str, str]:
-    """Value to the value whose memory it takes over, for element-wise kernels that run in place."""
+    """Value to the value whose memory it takes over, for kernels that run in place."""
     owner: dict[str, str] = {}
     types = fused.graph.types
     for step, kernel in enumerate(kernels):
-        if not kernel.in_place:
-            continue
-        out = kernel.group.outputs[0]
-        for value in map(fused.root, kernel.group.inputs):
+        for value in (fused.root(kernel.group.inputs[k]) for k in kernel.in_place):
+            (out,) = kernel.group.outputs
             if used[value] == step and types[value].size_bytes == types[out].size_bytes:
                 owner[out] = owner.get(value, value)
                 break

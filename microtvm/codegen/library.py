@@ -98,8 +98,8 @@ class _Writer:
         """For each kernel its function and what it passes."""
         flat = [flatten(k.program) for k in self.kernels]
         result: dict[int, _Function] = {}
-        for aliased in (False, True):
-            chosen = [i for i, k in enumerate(self.kernels) if k.in_place is aliased]
+        for in_place in dict.fromkeys(k.in_place for k in self.kernels):
+            chosen = [i for i, k in enumerate(self.kernels) if k.in_place == in_place]
             for members, shared in share([flat[i] for i in chosen]):
                 nodes = [chosen[m] for m in members]
                 op = self.kernels[nodes[0]].group.name.split("_", 1)[1]
@@ -107,11 +107,11 @@ class _Writer:
                 notes = tuple(n for i in nodes for n in flat[i].notes)
                 program = replace(shared.program, notes=notes)
                 name = f"{self.prefix}_{head}_kernel"
-                everything = (*program.params, *program.scratch)
                 # A kernel of one node becomes part of that node's function.
                 linkage = "MTVM_INLINE" if len(nodes) == 1 else "MTVM_CALLED"
-                pointers = everything if aliased else ()
-                printed = kernel(program, name, shared.params, pointers, linkage)
+                inputs = [program.params[k] for k in in_place]
+                aliased = (*inputs, *program.outputs) if inputs else ()
+                printed = kernel(program, name, shared.params, aliased, linkage)
                 for node, values in zip(nodes, shared.values, strict=True):
                     result[node] = _Function(name, printed, values)
         return [result[i] for i in range(len(self.kernels))]

@@ -8,11 +8,12 @@ from microtvm import te
 from microtvm.errors import IRError
 from microtvm.graph.ir import Graph, Node, TensorType
 from microtvm.isa.schedule import Choice, apply
+from microtvm.lower.in_place import overwritable
 from microtvm.ops.base import NodeContext
 from microtvm.ops.registry import find
 from microtvm.passes.fuse import Group
 from microtvm.target import Cpu
-from microtvm.te.tensor import Tensor, reads_of
+from microtvm.te.tensor import Tensor
 from microtvm.tir.expr import Expr
 from microtvm.tir.stmt import Buffer, Program
 
@@ -23,10 +24,10 @@ class Kernel:
 
     group: Group
     program: Program
-    in_place: bool
-    """The output may be in the first input's memory.
+    in_place: tuple[int, ...]
+    """Positions of the group's inputs in whose memory the output may be, one of them at a time.
 
-    Each element is read just before it is written.
+    Each element is read before it is written; see `overwritable`.
     """
     macs: int
     """Multiply-accumulates of one run, padding counted."""
@@ -45,8 +46,9 @@ def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = No
         ctx = NodeContext.of(graph, node)
         op = find(node.op)
         views = op.views(ctx).inputs
-        # An expression over vectors names no axis: it takes any shape as it comes.
-        any_shape = op.elementwise and views != tuple(t.shape for t in ctx.inputs)
+        if op.elementwise and views != tuple(t.shape for t in ctx.inputs):
+            # An expression over vectors names no axis: it takes the shape in which they come.
+            views = _shapes_now(ctx, tensors, views)
         inputs = []
         for position, (value, shape) in enumerate(zip(node.inputs, views, strict=True)):
             if value in graph.constants:
@@ -57,7 +59,7 @@ def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = No
                 made = te.placeholder(shape, graph.types[value].dtype, f"x{len(args)}")
                 tensors[value] = made
                 args.append(made)
-            inputs.append(tensors[value] if any_shape else reshaped(tensors[value], shape))
+            inputs.append(reshaped(tensors[value], shape))
         tensors.update(zip(node.outputs, op.compute(ctx, inputs), strict=True))
     order = [tensors[v] for v in group.inputs]
     outputs = [tensors[v] for v in group.outputs]
@@ -65,7 +67,22 @@ def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = No
     apply(schedule, cpu, choice or Choice())
     program = te.lower(schedule, [*order, *outputs], group.name, notes=_notes(graph, group))
     macs = sum(find(n.op).macs(NodeContext.of(graph, n)) for n in group.nodes)
-    return Kernel(group, program, _in_place(group, outputs), macs)
+    in_place = overwritable(program, program.params[: len(order)])
+    return Kernel(group, program, in_place, macs)
+
+
+def _shapes_now(
+    ctx: NodeContext, tensors: dict[str, Tensor], views: tuple[tuple[int, ...], ...]
+) -> tuple[tuple[int, ...], ...]:
+    """The shapes of a map's inputs: that of one which was made in the group, where there is one."""
+    for value, t in zip(ctx.node.inputs, ctx.inputs, strict=True):
+        if value in tensors and t.elements == ctx.out.elements:
+            now = tensors[value].shape
+            return tuple(
+                now if t.elements == ctx.out.elements else v
+                for t, v in zip(ctx.inputs, views, strict=True)
+            )
+    return views
 
 
 def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -85,15 +102,6 @@ def reshaped(tensor: Tensor, shape: tuple[int, ...]) -> Tensor:
 
     result: Tensor = te.compute(shape, element, "view")
     return result
-
-
-def _in_place(group: Group, outputs: list[Tensor]) -> bool:
-    if len(outputs) != 1 or outputs[0].op is None:
-        return False
-    for t in reads_of(outputs[0].op.bodies):
-        if t.op is not None or (t.data is None and t.shape != outputs[0].shape):
-            return False
-    return all(find(n.op).elementwise for n in group.nodes)
 
 
 def describe(t: TensorType) -> str:

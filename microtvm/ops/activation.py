@@ -12,6 +12,7 @@ from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, float_activation, quantised_range
 from microtvm.ops.expression import centred_read, float_clamp, result, table_read
 from microtvm.ops.interval import Interval, full
+from microtvm.ops.linear_form import linear_form
 from microtvm.ops.quantize import quantize_multiplier
 from microtvm.ops.requantize import Rescale, saturate
 from microtvm.ops.rounding import half_away, multiply
@@ -44,9 +45,14 @@ class _Clamp(Op):
         if ctx.out.dtype == "float32":
             low, high = float_activation(self.name)
             return [np.clip(x, np.float32(low), np.float32(high))]
-        difference = x.astype(np.int64) - ctx.inputs[0].zero
+        return [self._quantised(ctx, x.astype(np.int64)).astype(ctx.out.dtype)]
+
+    def _quantised(self, ctx: NodeContext, x: Array) -> Array:
+        """Of int64 elements, as int64."""
+        difference = x - ctx.inputs[0].zero
         scaled = multiply(difference, *quantize_multiplier(clamp_scale(ctx))) + ctx.out.zero
-        return [np.clip(scaled, *quantised_range(ctx.out, self.name)).astype(ctx.out.dtype)]
+        limited: Array = np.clip(scaled, *quantised_range(ctx.out, self.name))
+        return limited
 
     def compute(self, ctx: NodeContext, inputs: Sequence[Tensor]) -> list[Tensor]:
         (x,) = inputs
@@ -54,7 +60,11 @@ class _Clamp(Op):
         if out.dtype == "float32":
             return result(x.shape, lambda *i: float_clamp(x[i], self.name))
         low, high = quantised_range(out, self.name)
-        scale = Rescale([clamp_scale(ctx)], "x", 1 << 16)
+        ratio = clamp_scale(ctx)
+        form = linear_form(lambda v: self._quantised(ctx, v), [ratio], [x.dtype], (low, high))
+        if form is not None:
+            return result(x.shape, lambda *i: form([x[i]], out.dtype))
+        scale = Rescale([ratio], "x", 1 << 16)
 
         def element(*i: Expr) -> Expr:
             difference = centred_read(x[i], ctx.inputs[0].zero, "zero_in")

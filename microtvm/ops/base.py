@@ -96,7 +96,8 @@ class Op:
     at the index that is broadcast to it), in the same way but for scales of an axis: channels can
     be left out.
 
-    Such a node of one input is fused behind the node before it, and may overwrite what it reads.
+    Such a node is fused behind one that makes an input of its output's shape, and may overwrite
+    what it reads.
     """
 
     monotone: ClassVar[bool] = False

@@ -12,6 +12,7 @@ from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, activation_range, attributes, float_activation
 from microtvm.ops.expression import broadcast_read, centred_read, float_clamp, result
 from microtvm.ops.interval import Interval, ends, full
+from microtvm.ops.linear_form import LinearForm, linear_form
 from microtvm.ops.quantize import quantize_multiplier
 from microtvm.ops.requantize import Rescale, saturate
 from microtvm.ops.rounding import multiply
@@ -51,10 +52,7 @@ class _Elementwise(Op):
         if ctx.out.dtype == "float32":
             low, high = float_activation(ctx.attr_str("activation"))
             return [np.clip(self._real(a, b), np.float32(low), np.float32(high))]
-        left = a.astype(np.int64) - ctx.inputs[0].zero
-        right = b.astype(np.int64) - ctx.inputs[1].zero
-        result = self._quantised(ctx, left, right) + ctx.out.zero
-        return [np.clip(result, *activation_range(ctx)).astype(ctx.out.dtype)]
+        return [self._elements(ctx, a, b).astype(ctx.out.dtype)]
 
     def intervals(
         self, ctx: NodeContext, inputs: Sequence[Interval | None]
@@ -76,6 +74,15 @@ class _Elementwise(Op):
                 return float_clamp(value, ctx.attr_str("activation"))
 
             return result(shape, real)
+        form = self._linear(ctx)
+        if form is not None:
+            scalar = self._scalars(ctx)
+            read = [t for k, t in enumerate(inputs) if k not in scalar]
+
+            def linear(*i: Expr) -> Expr:
+                return form([broadcast_read(t, i) for t in read], ctx.out.dtype)
+
+            return result(shape, linear)
         low, high = activation_range(ctx)
         rescaled = self._rescaled_expression(ctx)
 
@@ -85,6 +92,41 @@ class _Elementwise(Op):
             return saturate(rescaled(x, y), low, high, ctx.out.dtype)
 
         return result(shape, quantised)
+
+    def _elements(self, ctx: NodeContext, a: Array, b: Array) -> Array:
+        """The quantised result as int64, within the activation's range."""
+        left = a.astype(np.int64) - ctx.inputs[0].zero
+        right = b.astype(np.int64) - ctx.inputs[1].zero
+        value = self._quantised(ctx, left, right) + ctx.out.zero
+        clipped: Array = np.clip(value, *activation_range(ctx))
+        return clipped
+
+    def _linear(self, ctx: NodeContext) -> LinearForm | None:
+        """One multiply-add for each operand that varies, where it is proven equal."""
+        scalars = self._scalars(ctx)
+        slopes = self._slopes(ctx, scalars)
+        if ctx.out.dtype not in ("int8", "uint8") or slopes is None or len(scalars) == 2:
+            return None
+        varying = [k for k in (0, 1) if k not in scalars]
+
+        def reference(*operands: Array) -> Array:
+            values = scalars | dict(zip(varying, operands, strict=True))
+            return self._elements(ctx, values[0], values[1])
+
+        return linear_form(
+            reference,
+            [slopes[k] for k in varying],
+            [ctx.inputs[k].dtype for k in varying],
+            activation_range(ctx),
+        )
+
+    def _scalars(self, ctx: NodeContext) -> dict[int, Array]:
+        """Operands that are one constant element: position to value."""
+        return {k: c.reshape(-1) for k, c in ctx.constants.items() if c.size == 1}
+
+    def _slopes(self, ctx: NodeContext, scalars: dict[int, Array]) -> tuple[float, float] | None:
+        """What a quantised result changes by with each operand; None where that is no constant."""
+        raise NotImplementedError
 
     def _check_scales(self, ctx: NodeContext) -> None:
         raise NotImplementedError
@@ -139,6 +181,10 @@ class Add(_Sum):
 
     name: ClassVar[str] = "add"
 
+    def _slopes(self, ctx: NodeContext, scalars: dict[int, Array]) -> tuple[float, float] | None:
+        a, b = (t.scale / ctx.out.scale for t in ctx.inputs)
+        return a, b
+
     def _real(self, a: Array, b: Array) -> Array:
         return a + b
 
@@ -155,6 +201,10 @@ class Sub(_Sum):
 
     name: ClassVar[str] = "sub"
 
+    def _slopes(self, ctx: NodeContext, scalars: dict[int, Array]) -> tuple[float, float] | None:
+        a, b = (t.scale / ctx.out.scale for t in ctx.inputs)
+        return a, -b
+
     def _real(self, a: Array, b: Array) -> Array:
         return a - b
 
@@ -170,6 +220,14 @@ class Mul(_Elementwise):
     """a * b."""
 
     name: ClassVar[str] = "mul"
+
+    def _slopes(self, ctx: NodeContext, scalars: dict[int, Array]) -> tuple[float, float] | None:
+        if not scalars:
+            return None
+        slopes = [0.0, 0.0]
+        for k, value in scalars.items():
+            slopes[1 - k] = product_scale(ctx) * float(value[0] - np.int64(ctx.inputs[k].zero))
+        return slopes[0], slopes[1]
 
     def _check_scales(self, ctx: NodeContext) -> None:
         check.rescaling(ctx, quantize_multiplier(product_scale(ctx))[1], _largest_product(ctx))

@@ -12,6 +12,7 @@ from microtvm.graph.ir import TensorType
 from microtvm.ops import check
 from microtvm.ops.base import NodeContext, Op, Views
 from microtvm.ops.expression import centred_read, clamp_from_low, result
+from microtvm.ops.linear_form import linear_form
 from microtvm.ops.quantize import quantize_multiplier
 from microtvm.ops.requantize import Rescale, parameter, saturate
 from microtvm.ops.rounding import half_away, multiply
@@ -63,9 +64,15 @@ class Quantize(Op):
             limited = np.clip(np.nan_to_num(scaled, nan=-(2.0**24)), -(2.0**24), 2.0**24)
             rounded = half_away(limited).astype(np.int64) + out.zero
             return [np.clip(rounded, info.min, info.max).astype(out.dtype)]
-        difference = x.astype(np.int64) - source.zero
-        scaled = multiply(difference, *quantize_multiplier(source.scale / out.scale)) + out.zero
-        return [np.clip(scaled, info.min, info.max).astype(out.dtype)]
+        return [self._requantised(ctx, x.astype(np.int64)).astype(out.dtype)]
+
+    def _requantised(self, ctx: NodeContext, x: Array) -> Array:
+        """Of int64 elements, as int64 within the output's dtype."""
+        source, out = ctx.inputs[0], ctx.out
+        info = np.iinfo(out.dtype)
+        ratio = quantize_multiplier(source.scale / out.scale)
+        limited: Array = np.clip(multiply(x - source.zero, *ratio) + out.zero, info.min, info.max)
+        return limited
 
     def compute(self, ctx: NodeContext, inputs: Sequence[Tensor]) -> list[Tensor]:
         (x,) = inputs
@@ -81,7 +88,14 @@ class Quantize(Op):
                 return cast(out.dtype, limited.astype("int32") + parameter("zero_out", out.zero))
 
             return result(x.shape, real)
-        scale = Rescale([source.scale / out.scale], "x", 1 << 16)
+        ratio = source.scale / out.scale
+        if source.dtype != "int16" and out.dtype != "int16":
+            form = linear_form(
+                lambda v: self._requantised(ctx, v), [ratio], [source.dtype], (low, high)
+            )
+            if form is not None:
+                return result(x.shape, lambda *i: form([x[i]], out.dtype))
+        scale = Rescale([ratio], "x", 1 << 16)
 
         def element(*i: Expr) -> Expr:
             difference = centred_read(x[i], source.zero, "zero_in")

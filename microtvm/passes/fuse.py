@@ -1,7 +1,9 @@
 """Fusion: nodes to groups, each of which becomes one kernel; reshapes become aliases.
 
 At most one node of a group has a reduction of its own. Padding joins the convolution behind it;
-element-wise operators join the node before them, where nobody else reads what is between.
+element-wise operators join a node before them, where nobody else reads what is between. An operator
+of two tensors (a residual addition) joins the later of the two groups that make them, as the other
+tensor is there when that one runs.
 """
 
 from __future__ import annotations
@@ -46,19 +48,18 @@ def fuse(graph: Graph) -> Fused:
     """Groups in the order of execution."""
     readers = graph.readers()
     members: list[list[Node]] = []
-    of_value: dict[str, list[Node]] = {}
+    maker: dict[str, int] = {}
     aliases: dict[str, str] = {}
     for node in graph.nodes:
         if node.op == "reshape" and not _needs_memory(graph, node, aliases):
             aliases[node.outputs[0]] = node.inputs[0]
             continue
-        previous = _joinable(graph, node, of_value, readers)
-        if previous is None:
-            previous = []
-            members.append(previous)
-        previous.append(node)
-        for value in node.outputs:
-            of_value[value] = previous
+        joined = _joinable(graph, node, members, Fused(graph, (), aliases), maker, readers)
+        if joined is None:
+            joined = len(members)
+            members.append([])
+        members[joined].append(node)
+        maker.update(dict.fromkeys(node.outputs, joined))
     groups = [_group(graph, k, nodes, readers) for k, nodes in enumerate(members)]
     return Fused(graph, tuple(groups), aliases)
 
@@ -74,26 +75,37 @@ def _needs_memory(graph: Graph, node: Node, aliases: dict[str, str]) -> bool:
 def _joinable(
     graph: Graph,
     node: Node,
-    of_value: dict[str, list[Node]],
+    members: list[list[Node]],
+    so_far: Fused,
+    maker: dict[str, int],
     readers: dict[str, list[Node]],
-) -> list[Node] | None:
-    data = list(graph.data_inputs(node))
-    if len(data) != 1 or data[0] in graph.outputs or len(readers[data[0]]) != 1:
-        return None
-    group = of_value.get(data[0])
-    if group is None:
-        return None
-    last = group[-1]
-    if _is_epilogue(node):
-        return group
-    if last.op == "pad" and len(group) == 1 and node.op in ("conv2d", "depthwise_conv2d"):
-        return group
+) -> int | None:
+    """The group that a node becomes a part of, if any; `maker` has the groups that make values."""
+    data = dict.fromkeys(graph.data_inputs(node))
+    for value in data:
+        index = maker.get(value)
+        is_private = value not in graph.outputs and all(r is node for r in readers[value])
+        if index is None or not is_private:
+            continue
+        if _is_epilogue(graph, node, value):
+            # Nobody else reads the value: all others are made before, or after this group.
+            others = (maker.get(so_far.root(v), -1) for v in data if v != value)
+            if all(other < index for other in others):
+                return index
+        elif node.op in ("conv2d", "depthwise_conv2d"):
+            return index if [n.op for n in members[index]] == ["pad"] else None
     return None
 
 
-def _is_epilogue(node: Node) -> bool:
-    """Whether a node changes the elements of one tensor, each by itself."""
-    return find(node.op).elementwise and len(node.inputs) == 1
+def _is_epilogue(graph: Graph, node: Node, value: str) -> bool:
+    """Whether a node changes the elements of one tensor, each with those at its place in others."""
+    types, (out,) = graph.types, node.outputs
+    shape = types[out].shape
+    return (
+        find(node.op).elementwise
+        and types[value].shape == shape
+        and all(types[v].shape == shape or types[v].elements == 1 for v in node.inputs)
+    )
 
 
 def _group(graph: Graph, index: int, nodes: list[Node], readers: dict[str, list[Node]]) -> Group:
@@ -108,5 +120,5 @@ def _group(graph: Graph, index: int, nodes: list[Node], readers: dict[str, list[
         for v in n.outputs
         if v in graph.outputs or not readers[v] or any(r.name not in ids for r in readers[v])
     ]
-    anchor = next((n for n in nodes if n.op != "pad" and not _is_epilogue(n)), nodes[0])
+    anchor = next((n for n in nodes if n.op != "pad" and not find(n.op).elementwise), nodes[0])
     return Group(f"n{index}_{anchor.op}", tuple(nodes), tuple(inputs), tuple(outputs))

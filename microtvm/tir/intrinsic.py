@@ -15,6 +15,7 @@ from itertools import product
 from microtvm.errors import IRError
 from microtvm.tir.dtype import dtype_range, round_to
 from microtvm.tir.expr import Call, Expr, FloatImm, IntImm, Operand, as_expr, const
+from microtvm.tir.saturate import SATURATE_HELPERS, saturate8, saturate8_shift, saturate_variant
 
 Interval = tuple[int, int]
 """Smallest and largest value, both included."""
@@ -187,11 +188,6 @@ def requantize_once(value: int, mult: int, exponent: int) -> int:
     return _check(result, f"requantize_once of {value}")
 
 
-def saturate8(value: int) -> int:
-    """The nearest int8."""
-    return max(-128, min(127, value))
-
-
 def round_away(value: float) -> float:
     """The nearest whole number, halves away from zero."""
     if not math.isfinite(value) or abs(value) >= 2.0**52:
@@ -303,6 +299,10 @@ FUNCTIONS: dict[str, ScalarFunction] = {
             _corner_bounds(_unchecked_requantize, (None, _MULT, (EXPONENT[0], 0))),
         ),
         _integer("saturate8", 1, saturate8, _corner_bounds(saturate8, (None,))),
+        _integer(
+            "saturate8_shift", 2, saturate8_shift,
+            _corner_bounds(saturate8_shift, (None, (0, 31))), saturate_variant,
+        ),
         *(
             _short(meaning, value)
             for meanings, value in (
@@ -472,23 +472,7 @@ static inline int32_t mtvm_requantize(int32_t x, int32_t mult, int32_t exponent)
     ),
     **_short_helpers("up", "two roundings, both half up", "smmlar", ""),
     **_short_helpers("floor", "one rounding, half up", "smmla", ""),
-    "mtvm_saturate8": (
-        (),
-        """\
-/* The nearest value of -128 .. 127. */
-static inline int32_t mtvm_saturate8(int32_t x)
-{
-#ifdef __ARM_FEATURE_SAT
-    int32_t result;
-    __asm__("ssat %0, #8, %1" : "=r"(result) : "r"(x));
-    return result;
-#else
-    const int32_t low = x < -128 ? -128 : x;
-    return low > 127 ? 127 : low;
-#endif
-}
-""",
-    ),
+    **SATURATE_HELPERS,
     "mtvm_requantize_once": (
         (),
         """\

@@ -100,6 +100,48 @@ def residual(net: Network) -> list[Tensor]:
     return [net.unary("RELU", net.binary("ADD", x, y))]
 
 
+def residual_around_one(net: Network) -> list[Tensor]:
+    x = net.input((1, 5, 4, 6))
+    y = net.binary("SUB", x, net.conv(x, 6, 1))
+    return [net.unary("TANH", net.binary("ADD", net.depthwise(y), y))]
+
+
+def residual_in_place(net: Network) -> list[Tensor]:
+    x = net.conv(net.input((1, 6, 5, 3)), 8)
+    x = net.binary("ADD", net.conv(net.conv(x, 8), 8), x)
+    short = net.conv(x, 12, 1, stride=2)
+    y = net.binary("ADD", short, net.conv(net.conv(x, 12, 3, stride=2), 12))
+    return [net.binary("MUL", net.unary("LOGISTIC", y), y)]
+
+
+def sum_with_a_scalar(net: Network) -> list[Tensor]:
+    one = net.constant(np.array([[[[50]]]], np.int8), 0.05, zero=-3)
+    y = net.binary("MUL", net.conv(net.input((1, 3, 3, 4)), 4, 1), one)
+    return [net.binary("SUB", net.constant(np.array(7, np.int8), 0.3, zero=5), y)]
+
+
+def sum_of_a_pool_and_a_softmax(net: Network) -> list[Tensor]:
+    x = net.input((1, 4, 4, 3))
+    pooled = net.binary("ADD", x, net.pool("AVERAGE_POOL_2D", x))
+    return [net.binary("ADD", pooled, net.unary("SOFTMAX", x))]
+
+
+def sum_of_a_concat(net: Network) -> list[Tensor]:
+    x, y = net.input((1, 2, 3, 4)), net.input((1, 2, 3, 8))
+    return [net.binary("ADD", y, net.concat([x, x], 3))]
+
+
+def sum_of_a_dense_layer(net: Network) -> list[Tensor]:
+    x = net.input((1, 12))
+    return [net.binary("ADD", net.dense(x, 12), x)]
+
+
+def sum_with_a_large_constant(net: Network) -> list[Tensor]:
+    y = net.conv(net.input((1, 3, 3, 4)), 4, 1)
+    full = net.constant(np.arange(-18, 18).astype(np.int8).reshape(1, 3, 3, 4), 0.3, zero=5)
+    return [net.binary("ADD", y, full)]
+
+
 def broadcast_of_an_input(net: Network) -> list[Tensor]:
     x, y = net.input((1, 4, 4, 3)), net.input((1, 1, 1, 3))
     scaled = net.binary("MUL", net.unary("TANH", x), net.unary("LOGISTIC", y))
@@ -150,7 +192,17 @@ GRAPHS: dict[Build, list[str]] = {
     pool_chain: ["avg_pool2d relu_n1_to_1 logistic"],
     head_of_a_classifier: ["conv2d", "depthwise_conv2d", "mean", "dense", "softmax"],
     sum_of_one: ["relu", "add", "mul"],
-    residual: ["quantize", "conv2d", "conv2d", "add relu"],
+    residual: ["quantize", "conv2d", "conv2d add relu"],
+    residual_around_one: ["conv2d sub", "depthwise_conv2d add tanh"],
+    residual_in_place: [
+        *["conv2d", "conv2d", "conv2d add"],
+        *["conv2d", "conv2d", "conv2d add", "logistic mul"],
+    ],
+    sum_with_a_scalar: ["conv2d mul sub"],
+    sum_of_a_pool_and_a_softmax: ["avg_pool2d add", "softmax add"],
+    sum_of_a_concat: ["concat add"],
+    sum_of_a_dense_layer: ["dense add"],
+    sum_with_a_large_constant: ["conv2d add"],
     broadcast_of_an_input: ["tanh", "logistic", "mul", "sub", "add"],
     constant_operand: ["conv2d", "add"],
     reshape_of_an_input: ["reshape"],

@@ -56,6 +56,7 @@ EXACT: dict[str, Callable[..., int]] = {
         half_up(Fraction(x * m, 2 ** (33 + s))) + zero
     ),
     "saturate8": lambda x: sorted((-128, x, 127))[1],
+    "saturate8_shift": lambda x, s: sorted((-128, math.floor(Fraction(x, 2**s)), 127))[1],
     "requantize_once": lambda x, m, e: half_away(x * m * Fraction(2) ** (e - 31)),
 }
 """Each integer intrinsic by its definition, with the rounding written as such."""
@@ -87,6 +88,10 @@ def arguments(name: str, rng: random.Random) -> tuple[int, ...]:
         return (word(rng),)
     if name == "saturate8":
         return (rng.choice((word(rng), rng.randint(-140, 140))),)
+    if name == "saturate8_shift":
+        shift = rng.randint(0, 31)
+        near = (rng.randint(-140, 140) << shift) + rng.randint(-1, 1)
+        return rng.choice((word(rng), max(LOW, min(HIGH, near)))), shift
     if name == "srdhm":
         return word(rng), rng.choice((multiplier(rng), word(rng)))
     if name == "rdbp":
@@ -263,6 +268,8 @@ def test_constant_arguments_are_evaluated() -> None:
         ("requantize_up_doubled", (1, 1, 22, 0), "requantize_up_doubled with the exponent 22"),
         ("requantize_floor", (1, 1, 0, 257), "requantize_floor plus 257; -256 to 256 was expected"),
         ("requantize_once", (HIGH, HIGH, 1), "requantize_once of 2147483647 is .* not fit int32"),
+        ("saturate8_shift", (1, 32), "saturate8_shift shifts by 32; 0 to 31 was expected"),
+        ("saturate8_shift", (1, -1), "saturate8_shift shifts by -1"),
         ("rdbp", (1,), "rdbp takes 2 arguments, not 1"),
         ("sqrt", (1,), "argument 0 of sqrt is int32; float32 or float64 was expected"),
         ("cosh", (1,), "no intrinsic is named 'cosh'; known: clz, srdhm"),

@@ -1,0 +1,90 @@
+"""Which inputs a loop program may overwrite with its output, proven from the program itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from microtvm.te.layout import strides_of
+from microtvm.tir.expr import Expr, Read
+from microtvm.tir.simplify import Linear
+from microtvm.tir.stmt import (
+    Alloc,
+    Buffer,
+    IntrinsicCall,
+    Let,
+    Program,
+    Seq,
+    Stmt,
+    Store,
+    inner_statements,
+    statement_expressions,
+    walk,
+)
+from microtvm.tir.traversal import post_order
+
+
+def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
+    """Positions of `inputs` in whose memory the program's only output may lie.
+
+    Every element of such an input is read before the output's element at its place is written, for
+    the first and last time: whatever is read stands in one block with a later store to the same
+    place, and no store depends on what the output holds. Empty where there are several outputs,
+    where elements are stored twice (a reduction into memory) or an intrinsic stores them.
+    """
+    if len(program.outputs) != 1:
+        return ()
+    (output,) = program.outputs
+    for stmt in walk(program.body):
+        if isinstance(stmt, IntrinsicCall) and any(o.buffer is output for o in stmt.operands):
+            return ()
+        if any(r.source is output for r in _reads(statement_expressions(stmt))):
+            return ()
+    return tuple(
+        k
+        for k, x in enumerate(inputs)
+        if x.elements == output.elements
+        and x.size_bytes == output.size_bytes
+        and _follows(program.body, x, output)
+    )
+
+
+def _reads(exprs: Sequence[Expr]) -> Iterator[Read]:
+    return (n for e in exprs for n in post_order(e) if isinstance(n, Read))
+
+
+def _units(stmt: Stmt) -> list[Stmt]:
+    """The statements of a block in order; declarations are none of their own."""
+    if isinstance(stmt, Seq):
+        return [u for s in stmt.body for u in _units(s)]
+    if isinstance(stmt, Alloc):
+        return _units(stmt.body)
+    return [stmt, *_units(stmt.body)] if isinstance(stmt, Let) else [stmt]
+
+
+def _follows(block: Stmt, x: Buffer, output: Buffer) -> bool:
+    """Whether each read of `x` in a block is followed there by the store to its place."""
+    units = _units(block)
+    for k, unit in enumerate(units):
+        if isinstance(unit, IntrinsicCall) and any(o.buffer is x for o in unit.operands):
+            return False
+        for read in _reads(statement_expressions(unit)):
+            if read.source is not x:
+                continue
+            place = _place(x, read.indices)
+            if not any(
+                isinstance(u, Store) and u.buffer is output and _place(output, u.indices) == place
+                for u in units[k:]
+            ):
+                return False
+        inside = () if isinstance(unit, Let) else inner_statements(unit)
+        if not all(_follows(inner, x, output) for inner in inside):
+            return False
+    return True
+
+
+def _place(buffer: Buffer, indices: Sequence[Expr]) -> tuple[int, dict[Expr, int]]:
+    """The position of an element in memory, as a constant and the factors of what is added."""
+    total = Linear(0, {})
+    for index, stride in zip(indices, strides_of(buffer.shape), strict=True):
+        total = total.plus(Linear.of(index), stride)
+    return total.constant, total.terms
