@@ -104,6 +104,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
         "instructions_resolution": None if counts is None else counts.resolution,
         "instructions_note": "" if counts is None else counts.note,
         "cycles": result.cycles,
+        "cycles_note": result.cycles_note,
         # A model has no state to prepare: its tables are constants.
         "init_instructions": 0,
         "macs": _macs(project),
@@ -115,6 +116,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
                 "instructions": o.instructions,
                 "loads": o.loads,
                 "stores": o.stores,
+                "cycles": o.cycles,
             }
             for o in counts.operators
         ],
@@ -136,5 +138,7 @@ def _print(result: RunResult, project: Project) -> None:
         certainty = "exact" if counts.exact else f"± {counts.resolution:.0f}: {counts.note}"
         rate = f", {counts.instructions / macs:.2f} a MAC" if macs else ""
         rows.append(("instructions", f"{counts.instructions:,} ({certainty}{rate})"))
+        if counts.cycles is not None:
+            rows.append(("cycles", f"{counts.cycles:,} ({result.cycles_note})"))
     rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
     emit_table((f"on {result.board}", ""), rows)
