@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
+def silent(_what: str, _done: int, _total: int) -> None:
     """The progress that nobody watches."""
 
 
@@ -104,7 +104,7 @@ def prepare(
     board: Board,
     folder: Path,
     *,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     strip_edges: bool = False,
     planner: str = "auto",
 ) -> Project:
@@ -207,7 +207,7 @@ def run_project(
     project: Project,
     inputs: Inputs | None = None,
     *,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     timing: Timing | None = None,
 ) -> RunResult:
     """Boot a built project and run all inputs; without any, one run from a fixed seed.

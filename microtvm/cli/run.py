@@ -49,7 +49,7 @@ def run(
         check_writable(output_file)
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
-        project = _project(target, board_name, folder, strip_edges, report)
+        project = built_project(target, board_name, folder, strip_edges, report)
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
         result = run_project(project, inputs, progress=report)
@@ -61,7 +61,7 @@ def run(
         _print(result, project)
 
 
-def _project(
+def built_project(
     target: Path,
     board_name: str | None,
     folder: Path,
@@ -138,7 +138,7 @@ def _print(result: RunResult, project: Project) -> None:
         certainty = "exact" if counts.exact else f"± {counts.resolution:.0f}: {counts.note}"
         rate = f", {counts.instructions / macs:.2f} a MAC" if macs else ""
         rows.append(("instructions", f"{counts.instructions:,} ({certainty}{rate})"))
-        if counts.cycles is not None:
-            rows.append(("cycles", f"{counts.cycles:,} ({result.cycles_note})"))
+        known = "" if result.cycles is None else f"{result.cycles:,} "
+        rows.append(("cycles", f"{known}({result.cycles_note})"))
     rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
     emit_table((f"on {result.board}", ""), rows)

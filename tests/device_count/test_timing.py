@@ -281,7 +281,8 @@ HELIUM = {
     "store_register": "str r0,[r1,r2]; strb.w r0,[r1,r2,lsl #1]",
     "": """
         nop; adds r0,r1,r2; movw r0,#1; ssat r0,#8,r1; sxtb16 r0,r1; uxtab16 r0,r1,r2
-        csel r0,r1,r2,eq; pkhbt r0,r1,r2; clz r0,r1; dsb; asrl r0,r1,#3; pld [r0]; vctp.8 r0; vpnot; dls lr,r0
+        csel r0,r1,r2,eq; pkhbt r0,r1,r2; clz r0,r1; dsb; asrl r0,r1,#3; pld [r0]; vctp.8 r0
+        vpnot; dls lr,r0
     """,
 }  # fmt: skip
 
