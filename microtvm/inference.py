@@ -40,7 +40,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
 
-def _silent(_what: str, _done: int, _total: int) -> None:
+def silent(_what: str, _done: int, _total: int) -> None:
     """The progress that nobody watches."""
 
 
@@ -52,6 +52,8 @@ class OperatorCount:
     instructions: int
     loads: int
     stores: int
+    cycles: int | None = None
+    """Estimated; None where the CPU has no table of timings."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,13 @@ class Counts:
     instructions: int
     resolution: float
     operators: tuple[OperatorCount, ...]
-    """Empty where a board's counter was read."""
+    """In the order in which they ran; empty where a board's counter was read."""
     note: str = ""
     """Why the count isn't exact; empty if it is."""
+    loads: int | None = None
+    stores: int | None = None
+    cycles: int | None = None
+    """Estimated. These three are None where a board's counter was read."""
 
     @property
     def exact(self) -> bool:
@@ -85,7 +91,9 @@ class RunResult:
     counts: Counts | None
     """None where nothing counts instructions: on the host."""
     cycles: int | None
-    """None where the machine has no model of time, as QEMU has none."""
+    """An estimate from the instructions executed; None where there is none."""
+    cycles_note: str
+    """What the estimate is of, or why there is none."""
     footprint: Footprint
     """With the measured depth of the stack in the place of the reserve, where it is measured."""
     stack_measured: bool
@@ -96,7 +104,7 @@ def prepare(
     board: Board,
     folder: Path,
     *,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     strip_edges: bool = False,
     fold_channels: bool = True,
     planner: str = "auto",
@@ -178,7 +186,14 @@ def boot(project: Project, scratch: Path, *, timing: Timing | None = None) -> Bo
         problem = load_problem(argv[0], plugin.path)
         if problem is None:
             output = scratch / "counts"
-            argv += plugin_argv(project.elf, _labels(project), output, plugin=plugin.path)
+            timing_table = project.board.cpu.timing
+            argv += plugin_argv(
+                project.elf,
+                _labels(project),
+                output,
+                plugin=plugin.path,
+                timing=None if timing_table is None else timing_table.cycles,
+            )
             counter = CountReader(output)
     return Booted(open_emulator(argv, metadata, timing=timing), counter, problem or "")
 
@@ -198,7 +213,7 @@ def run_project(
     project: Project,
     inputs: Inputs | None = None,
     *,
-    progress: Progress = _silent,
+    progress: Progress = silent,
     timing: Timing | None = None,
 ) -> RunResult:
     """Boot a built project and run all inputs; without any, one run from a fixed seed.
@@ -229,7 +244,8 @@ def run_project(
         board=project.board.name,
         outputs=outputs,
         counts=counts,
-        cycles=None,
+        cycles=None if counts is None else counts.cycles,
+        cycles_note=_cycles_note(booted, project.board),
         footprint=footprint.with_stack(stack),
         stack_measured=measured,
     )
@@ -245,7 +261,25 @@ def _counts(booted: Booted, project: Project) -> Counts | None:
         raise DeviceError(
             f"{project.library.prefix}_run was entered {len(totals)} times in one inference"
         )
-    return Counts(totals[0].instructions, 1.0, tuple(_operators(found)))
+    (run,) = totals
+    return Counts(
+        run.instructions,
+        1.0,
+        tuple(_operators(found)),
+        loads=run.loads,
+        stores=run.stores,
+        cycles=run.cycles,
+    )
+
+
+def _cycles_note(booted: Booted, board: Board) -> str:
+    """What an estimate of cycles is of, or why there is none."""
+    if booted.counter is None:
+        return f"not estimated: {booted.why_not_exact}"
+    timing = board.cpu.timing
+    if timing is None:
+        return f"not estimated: {board.cpu.no_timing}"
+    return f"an estimate without wait states and caches: {timing.model}"
 
 
 def _board_counts(booted: Booted, board: Board) -> Counts | None:
@@ -260,7 +294,7 @@ def _board_counts(booted: Booted, board: Board) -> Counts | None:
 
 def _operators(found: Sequence[Activation]) -> list[OperatorCount]:
     return [
-        OperatorCount(a.label.removeprefix("op:"), a.instructions, a.loads, a.stores)
+        OperatorCount(a.label.removeprefix("op:"), a.instructions, a.loads, a.stores, a.cycles)
         for a in found
         if a.label != RUN_LABEL
     ]

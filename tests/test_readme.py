@@ -11,6 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.measure import CORTEX_M4, CORTEX_M55, MODELS, Measurement, Peer, measure
+from benchmarks.picture import said
+from benchmarks.readme import BEGIN, END, PICTURE, cells, compiler_of, section, tables_in
+from microtvm.target import load_board
 from tests.conftest import ROOT, require_tool, shared_models
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -136,41 +140,75 @@ def test_only_two_commands_set_up() -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-def table() -> dict[str, list[str]]:
-    """The README's rows of measured models: name to cells."""
-    rows = re.findall(r"^\| (\w+_(?:int8|fp32)) \|(.*)\|$", README, re.MULTILINE)
-    return {name: [cell.strip() for cell in cells.split("|")] for name, cells in rows}
+def same_compiler(board: str) -> None:
+    """Skips under another compiler than the one that the README names: counts differ with it."""
+    data = load_board(board)
+    require_tool(data.cpu.cc)
+    named = compiler_of(data)
+    if not re.search(rf"\(`{board}`\), compiled by {re.escape(named)};", README):
+        pytest.skip(f"the README's figures for {board} are of another compiler than {named}")
 
 
-def measured(model: str) -> list[str]:
-    """The cells that a fresh run gives."""
-    from benchmarks.mlperf_tiny import load_peers, measure
-
-    board = "qemu-mps2-an386"
-    peer = load_peers()[model, board]
-    found = measure(shared_models() / f"{model}.tflite", board, peer)
-    pairs = (
-        (found.instructions, peer.instructions),
-        (found.flash_bytes, peer.flash_bytes),
-        (found.ram_bytes, peer.ram_bytes),
-    )
-    return [f"{value:,}" for pair in pairs for value in pair if value is not None]
+def test_tables_have_every_model() -> None:
+    """All seven, on both machines."""
+    found = tables_in(README)
+    assert list(found) == [CORTEX_M4, CORTEX_M55]
+    assert {tuple(rows) for rows in found.values()} == {MODELS}
 
 
-def test_table_has_every_model() -> None:
-    """All seven."""
-    assert len(table()) == 7
+# All that an M4 takes, and of the other machine the model that is quickest to run.
+FRESH = [*((CORTEX_M4, model) for model in MODELS), (CORTEX_M55, "ad01_int8")]
 
 
 @pytest.mark.qemu
-@pytest.mark.parametrize("model", list(table()))
-def test_figures_are_what_is_measured(model: str) -> None:
+@pytest.mark.parametrize(("board", "model"), FRESH)
+def test_figures_are_what_is_measured(board: str, model: str) -> None:
     """Exactly, under the compiler that the README names."""
     require_tool("qemu-system-arm")
-    compiler = require_tool("arm-none-eabi-gcc")
-    version = subprocess.run(
-        [compiler, "-dumpfullversion"], capture_output=True, text=True, check=True
-    ).stdout.strip()
-    if f"arm-none-eabi-gcc {version}" not in README:
-        pytest.skip(f"the README's figures are of another compiler than {version}")
-    assert table()[model] == measured(model)
+    require_tool("cc")
+    same_compiler(board)
+    found = measure(shared_models() / f"{model}.tflite", board)
+    # A column is left out where no model has a figure.
+    row = [cell for cell in tables_in(README)[board][model] if cell]
+    assert row == [cell for cell in cells(found) if cell]
+    if board == CORTEX_M4:
+        assert found.instructions is not None
+        assert found.peer.instructions is not None
+        assert said(found.instructions, found.peer.instructions) in PICTURE.read_text()
+
+
+def test_the_section_that_is_written_is_read_back() -> None:
+    """What `--update-readme` writes of measurements."""
+    require_tool("arm-none-eabi-gcc")
+    found = [measurement("kws_int8", CORTEX_M4, 5_200_000), measurement("kws_int8", CORTEX_M55)]
+    text = section(found)
+    assert text.startswith(BEGIN)
+    assert text.endswith(END)
+    assert "cycles are 2.00 to 2.00 an instruction" in text
+    shared = ["1,000", "0.50", "3,000", "2,000", "6", "40,000", "22", "30,000"]
+    assert tables_in(text) == {
+        CORTEX_M4: {"kws_int8": [*shared[:4], "5,200,000", *shared[4:]]},
+        CORTEX_M55: {"kws_int8": shared},
+    }
+
+
+def measurement(model: str, board: str, published: int | None = None) -> Measurement:
+    return Measurement(
+        model=model,
+        board=board,
+        compile_s=1.5,
+        macs=2000,
+        instructions=1000,
+        cycles=2000,
+        cycles_note="",
+        published_cycles=published,
+        code_bytes=1,
+        constant_bytes=2,
+        weight_bytes=3,
+        tensor_bytes=4,
+        scratch_bytes=5,
+        static_bytes=6,
+        stack_bytes=7,
+        peer=Peer(3000, 40_000, 30_000),
+        profile=None,
+    )

@@ -33,7 +33,8 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
     """A table on standard output; columns of numbers are aligned to the right."""
     table = Table(title=title or None, title_justify="left", box=None, pad_edge=False)
     for index, column in enumerate(columns):
-        numeric = bool(rows) and all(_numeric(row[index]) for row in rows)
+        cells = [row[index] for row in rows if row[index]]
+        numeric = bool(cells) and all(map(_numeric, cells))
         table.add_column(column, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)

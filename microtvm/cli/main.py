@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from microtvm.cli import board, model, project, run
+from microtvm.cli import board, model, profile, project, run
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
@@ -25,6 +25,7 @@ def cli(verbose: bool) -> None:
 
 for command in (
     run.run,
+    profile.profile,
     model.compile_,
     model.check,
     project.create,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from microtvm.check import Check, check_model
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
+from microtvm.cli.option import compile_options
 from microtvm.inference import prefix_of
 from microtvm.memory import PLANNERS
 from microtvm.pipeline import STAGES, compile_model
@@ -28,12 +30,7 @@ from microtvm.target import load_cpu
     show_default=True,
     help="How the arena is planned; `exact` needs the extra of that name.",
 )
-@click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
-@click.option(
-    "--fold-channels/--no-fold-channels",
-    default=True,
-    help="Leave out channels that are constant for every input (`microtvm check` lists them).",
-)
+@compile_options
 @click.option(
     "--dump-after", type=click.Choice(STAGES), help="Print the text form after a stage, then go on."
 )
@@ -44,10 +41,9 @@ def compile_(
     output: Path | None,
     prefix: str | None,
     planner: str,
-    strip_edges: bool,
-    fold_channels: bool,
     dump_after: str | None,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Compile MODEL to a C library: <prefix>.h, <prefix>.c and metadata.json."""
 
@@ -67,8 +63,7 @@ def compile_(
             load_cpu(cpu_name),
             prefix=prefix or prefix_of(model),
             planner=planner,
-            strip_edges=strip_edges,
-            fold_channels=fold_channels,
+            **options,
             dump=dump,
         )
     folder = output or Path(compiled.library.prefix)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.footprint import footprint_json, footprint_rows
+from microtvm.cli.option import compile_options
 from microtvm.inference import prefix_of
 from microtvm.pipeline import compile_model
 from microtvm.project import build_project, create_project, load_project, measure
@@ -21,12 +23,7 @@ from microtvm.target import load_board
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--platform", default="", help="Project template; by default the board's first.")
 @click.option("--stack-bytes", type=int, default=0, help="Stack; by default what the board has.")
-@click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
-@click.option(
-    "--fold-channels/--no-fold-channels",
-    default=True,
-    help="Leave out channels that are constant for every input (`microtvm check` lists them).",
-)
+@compile_options
 @click.option("-f", "--force", is_flag=True, help="Replace an earlier project there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def create(
@@ -35,10 +32,9 @@ def create(
     output: Path,
     platform: str,
     stack_bytes: int,
-    strip_edges: bool,
-    fold_channels: bool,
     force: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Create a project that serves MODEL on a board; MODEL may be a compiled library's folder."""
     board = load_board(board_name)
@@ -50,8 +46,7 @@ def create(
                 model,
                 board.cpu,
                 prefix=prefix_of(model),
-                strip_edges=strip_edges,
-                fold_channels=fold_channels,
+                **options,
             )
             library = Path(temporary)
             compiled.library.write(library)

@@ -12,6 +12,7 @@ import numpy as np
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.footprint import footprint_json, footprint_rows
+from microtvm.cli.option import compile_options
 from microtvm.device import load_metadata
 from microtvm.errors import UserError
 from microtvm.inference import RunResult, prepare, require_emulator, run_project
@@ -28,12 +29,7 @@ from microtvm.target import load_board
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz.")
 @click.option("--output", "output_file", type=click.Path(path_type=Path), help="Outputs, .npz.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here.")
-@click.option("--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges.")
-@click.option(
-    "--fold-channels/--no-fold-channels",
-    default=True,
-    help="Leave out channels that are constant for every input (`microtvm check` lists them).",
-)
+@compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def run(
     target: Path,
@@ -41,9 +37,8 @@ def run(
     input_file: Path | None,
     output_file: Path | None,
     keep: Path | None,
-    strip_edges: bool,
-    fold_channels: bool,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Run MODEL on a board, or a PROJECT made by `microtvm create`.
 
@@ -55,7 +50,7 @@ def run(
         check_writable(output_file)
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
-        project = _project(target, board_name, folder, strip_edges, fold_channels, report)
+        project = built_project(target, board_name, folder, report, **options)
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
         result = run_project(project, inputs, progress=report)
@@ -67,15 +62,15 @@ def run(
         _print(result, project)
 
 
-def _project(
+def built_project(
     target: Path,
     board_name: str | None,
     folder: Path,
-    strip_edges: bool,
-    fold_channels: bool,
     report: Callable[[str, int, int], None],
+    **options: Any,
 ) -> Project:
-    """The built project that `target` is, or that it becomes in `folder`."""
+    """The built project that `target` is, or that it becomes in `folder` with the options of
+    `compile_options`."""
     if target.is_dir():
         project = load_project(target)
         if board_name is not None:
@@ -94,14 +89,7 @@ def _project(
         )
     board = load_board(board_name)
     require_emulator(board)
-    return prepare(
-        target,
-        board,
-        folder,
-        progress=report,
-        strip_edges=strip_edges,
-        fold_channels=fold_channels,
-    )
+    return prepare(target, board, folder, progress=report, **options)
 
 
 def result_json(result: RunResult, project: Project) -> dict[str, Any]:
@@ -118,6 +106,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
         "instructions_resolution": None if counts is None else counts.resolution,
         "instructions_note": "" if counts is None else counts.note,
         "cycles": result.cycles,
+        "cycles_note": result.cycles_note,
         # A model has no state to prepare: its tables are constants.
         "init_instructions": 0,
         "macs": _macs(project),
@@ -129,6 +118,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
                 "instructions": o.instructions,
                 "loads": o.loads,
                 "stores": o.stores,
+                "cycles": o.cycles,
             }
             for o in counts.operators
         ],
@@ -150,5 +140,7 @@ def _print(result: RunResult, project: Project) -> None:
         certainty = "exact" if counts.exact else f"± {counts.resolution:.0f}: {counts.note}"
         rate = f", {counts.instructions / macs:.2f} a MAC" if macs else ""
         rows.append(("instructions", f"{counts.instructions:,} ({certainty}{rate})"))
+        known = "" if result.cycles is None else f"{result.cycles:,} "
+        rows.append(("cycles", f"{known}({result.cycles_note})"))
     rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
     emit_table((f"on {result.board}", ""), rows)

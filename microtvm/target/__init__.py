@@ -3,6 +3,7 @@
 from microtvm.target.board import FEATURES, ROLES, Board, Counter, Cpu, Emulator, Memory, Uart
 from microtvm.target.data import data_folder
 from microtvm.target.loader import list_boards, list_cpus, load_board, load_cpu
+from microtvm.target.timing import Timing
 
 __all__ = [
     "FEATURES",
@@ -12,6 +13,7 @@ __all__ = [
     "Cpu",
     "Emulator",
     "Memory",
+    "Timing",
     "Uart",
     "data_folder",
     "list_boards",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microtvm.errors import BoardError
+from microtvm.target.timing import Timing
 
 FEATURES: Mapping[str, str] = {
     "clz": "counts leading zeros in one instruction",
@@ -56,8 +57,10 @@ class Cpu:
     """The compiler's options that choose core, ABI and C library, for compiling and for linking."""
     alignment: int
     """The widest alignment in bytes that any load or store of the core asks for or gains from."""
-    timing: tuple[tuple[str, str | int | float | bool], ...] = ()
-    """Costs of instructions, for estimates; empty where nobody has measured."""
+    timing: Timing | None = None
+    """How many cycles instructions take, for estimates."""
+    no_timing: str = ""
+    """Why there is no `timing`; empty if there is."""
 
     @property
     def cc(self) -> str:

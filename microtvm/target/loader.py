@@ -21,6 +21,7 @@ from microtvm.target.board import (
 from microtvm.target.data import data_folder
 from microtvm.target.document import leaves, load_table, near
 from microtvm.target.reader import Reader
+from microtvm.target.timing import read_timing
 
 _ADDRESS_LIMIT = 2**32
 _PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}")}
@@ -41,7 +42,7 @@ def load_cpu(name: str) -> Cpu:
     root = data_folder("boards")
     if name not in list_cpus():
         raise BoardError(f"there is no CPU {name!r}", hint=near(name, list_cpus()))
-    return _read_cpu(root, root / "cpu" / f"{name}.toml")
+    return read_cpu(root, root / "cpu" / f"{name}.toml")
 
 
 def load_board(name: str) -> Board:
@@ -90,23 +91,27 @@ def _cpu_of(root: Path, reader: Reader) -> Cpu:
         raise BoardError(
             f"{reader.where('cpu')} is {name!r}, but there is no {file}", hint=near(name, known)
         )
-    return _read_cpu(root, file)
+    return read_cpu(root, file)
 
 
-def _read_cpu(root: Path, file: Path) -> Cpu:
+def read_cpu(root: Path, file: Path) -> Cpu:
+    """The CPU described by `file`, with parents looked up below `root`."""
     reader = Reader(load_table(root, file), file)
     family = reader.one_of("family", FAMILIES)
+    features = frozenset(reader.some_of("features", FEATURES))
+    timing, no_timing = read_timing(reader.table("timing"), family, features)
     cpu = Cpu(
         name=file.stem,
         description=reader.text("description"),
         family=family,
         arch=reader.text("arch"),
-        features=frozenset(reader.some_of("features", FEATURES)),
+        features=features,
         prefix=reader.text("prefix", ""),
         compiler=reader.text("compiler"),
         flags=reader.texts("flags"),
         alignment=reader.whole("alignment", 1, 128),
-        timing=reader.scalars("timing"),
+        timing=timing,
+        no_timing=no_timing,
     )
     if cpu.alignment & (cpu.alignment - 1):
         raise BoardError(f"{reader.where('alignment')} must be a power of two: {cpu.alignment}")

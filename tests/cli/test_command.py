@@ -170,7 +170,7 @@ def test_doctor_finds_a_tool(cli: CommandLine) -> None:
 def test_version_and_help(cli: CommandLine) -> None:
     assert cli.ok("--version").out == f"microtvm, version {VERSION}\n"
     text = cli.ok("--help").out
-    for command in ("run", "compile", "check", "create", "build", "boards", "doctor"):
+    for command in ("run", "profile", "compile", "check", "create", "build", "boards", "doctor"):
         assert f"\n  {command} " in text
         assert cli.ok(command, "-h").out.startswith(f"Usage: microtvm {command} ")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import subprocess
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def build(machine: Machine, folder: Path, *defines: str) -> Image:
     argv = [compiler, *machine.flags, f"-DROUNDS={ROUNDS}", *defines, "-nostdlib"]
     argv += [f"-Wl,-Ttext={machine.code:#x},-e,reset", str(FOLDER / machine.source)]
     subprocess.run([*argv, "-o", str(elf)], check=True, timeout=60)
-    dump = ["-d", "-M", "no-aliases"] if machine.source == "rv32.S" else ["-d"]
+    dump = ["-d"] if machine.compiler == "arm-none-eabi" else ["-d", "-M", "no-aliases"]
     text = subprocess.run(
         [objdump, *dump, str(elf)], check=True, capture_output=True, text=True, timeout=60
     )
@@ -97,10 +98,17 @@ def run(image: Image, *argv: str) -> None:
     subprocess.run(command, check=True, timeout=60, stdin=subprocess.DEVNULL)
 
 
-def count(image: Image, plugin: Path, folder: Path, *argv: str) -> list[Activation]:
+def count(
+    image: Image,
+    plugin: Path,
+    folder: Path,
+    *argv: str,
+    timing: Mapping[str, int] | None = None,
+) -> list[Activation]:
     """What the plugin counts, from the file that it writes."""
     output = folder / "counts"
-    run(image, *plugin_argv(image.elf, image.labels, output, plugin=plugin), *argv)
+    option = plugin_argv(image.elf, image.labels, output, plugin=plugin, timing=timing)
+    run(image, *option, *argv)
     return CountReader(output).new()
 
 
@@ -110,7 +118,7 @@ def trace(image: Image, folder: Path) -> list[oracle.Counts]:
     version = _qemu_version(image.machine.qemu)
     single = ("-accel", "tcg,one-insn-per-tb=on") if version >= (8, 1) else ("-singlestep",)
     run(image, *single, "-d", "cpu,nochain", "-D", str(log))
-    steps = oracle.arm_steps if image.machine.source == "thumb.S" else oracle.riscv_steps
+    steps = oracle.arm_steps if image.machine.compiler == "arm-none-eabi" else oracle.riscv_steps
     pair = 1 if version >= (9, 2) else 2
     return oracle.activations(steps(log.read_text()), image.code, image.entries, pair)
 

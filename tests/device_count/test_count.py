@@ -205,6 +205,10 @@ def test_qemu_says_why_it_does_not_load(plugin: Path, tmp_path: Path) -> None:
         ("out=/nonexistent/counts", "No such file or directory: /nonexistent/counts"),
         ("out={folder}/counts,fn=xyz", "not ADDRESS:LABEL: xyz"),
         ("out={folder}/counts,what=1", "unknown argument: what=1"),
+        ("out={folder}/counts,time=lode:2", "not NAME:CYCLES: lode:2"),
+        ("out={folder}/counts,time=load:256", "not NAME:CYCLES: load:256"),
+        ("out={folder}/counts,time=load:2x", "not NAME:CYCLES: load:2x"),
+        ("out={folder}/counts,time=load", "not NAME:CYCLES: load"),
     ],
 )
 def test_the_plugin_refuses(arguments: str, message: str, plugin: Path, tmp_path: Path) -> None:

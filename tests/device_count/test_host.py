@@ -116,11 +116,12 @@ def test_the_reader_gives_complete_lines_once(tmp_path: Path) -> None:
     assert reader.new() == [Activation("conv 1", 10, 2, 1)]
     with output.open("a") as stream:
         stream.write("4 3\n")
-    assert reader.new() == [Activation("run", 25, 4, 3)]
+        stream.write("run 26 4 3 40\n")
+    assert reader.new() == [Activation("run", 25, 4, 3), Activation("run", 26, 4, 3, 40)]
     assert reader.new() == []
 
 
-@pytest.mark.parametrize("line", ["run 1 2", "run 1 2 3 4", "run 1 2 -3", "run 1 2 x", ""])
+@pytest.mark.parametrize("line", ["run 1 2", "run 1 2 3 4 5", "run 1 2 -3", "run 1 2 x", ""])
 def test_the_reader_refuses_other_lines(line: str, tmp_path: Path) -> None:
     output = tmp_path / "counts"
     output.write_text(f"{line}\n")

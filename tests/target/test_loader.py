@@ -237,7 +237,6 @@ compiler = "gcc"
 flags = []
 features = ["dsp"]
 alignment = 4
-timing.mul = 2
 """
 
 
@@ -256,10 +255,3 @@ def test_mistake_in_a_cpu_is_named(old: str, new: str, message: str, tmp_path: P
     (tmp_path / "own.toml").write_text(BOARD)
     with pytest.raises(BoardError, match=message):
         read_board(tmp_path, tmp_path / "own.toml")
-
-
-def test_timing_of_a_cpu_is_kept(tmp_path: Path) -> None:
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cortex-m3.toml").write_text(CPU)
-    (tmp_path / "own.toml").write_text(BOARD)
-    assert read_board(tmp_path, tmp_path / "own.toml").cpu.timing == (("mul", 2),)

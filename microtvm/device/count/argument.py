@@ -19,12 +19,20 @@ MAX_LABEL_BYTES = 200
 """As in plugin.c, of the quoted label."""
 
 
-def plugin_argv(elf: Path, labels: Mapping[str, str], output: Path, *, plugin: Path) -> list[str]:
+def plugin_argv(
+    elf: Path,
+    labels: Mapping[str, str],
+    output: Path,
+    *,
+    plugin: Path,
+    timing: Mapping[str, int] | None = None,
+) -> list[str]:
     """QEMU's arguments that count each activation of the functions into the file `output`.
 
     `labels` maps a label of your choice to the symbol of a function in `elf`, global or local.
     Labels of one function take turns in their order, which begins anew with each outermost
     activation: operators that share a kernel are told apart by their order in the run around them.
+    `timing` is the core's table of cycles (`Timing.cycles`); without it no cycles are estimated.
     QEMU empties `output` when it starts. Raises UserError for an image without symbols, for symbols
     that it does not have or has twice, and for labels that are too long; ToolError for an image of
     a machine that can't be counted (Cortex-M and RV32 can).
@@ -39,7 +47,8 @@ def plugin_argv(elf: Path, labels: Mapping[str, str], output: Path, *, plugin: P
                 f"1 to {MAX_LABEL_BYTES} are possible"
             )
         functions.append(f"fn={_address(elf, symbol, addresses):x}:{quoted}")
-    return ["-plugin", plugin_option(plugin, [f"out={output.absolute()}", *functions])]
+    table = [f"time={name}:{cycles}" for name, cycles in (timing or {}).items()]
+    return ["-plugin", plugin_option(plugin, [f"out={output.absolute()}", *table, *functions])]
 
 
 def _function_addresses(elf: Path) -> dict[str, set[int]]:

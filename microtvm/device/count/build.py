@@ -12,8 +12,16 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-SOURCES = ("plugin.c", "decode.c")
-HEADERS = ("decode.h", "qemu_api.h")
+SOURCES = (
+    "plugin.c",
+    "activation.c",
+    "block.c",
+    "decode.c",
+    "timing.c",
+    "timing_rv32.c",
+    "timing_thumb.c",
+)
+HEADERS = ("activation.h", "block.h", "decode.h", "qemu_api.h", "timing.h")
 FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 # QEMU provides its functions when it loads the plugin; ELF linkers allow that anyway.
 DARWIN_FLAGS = ("-Wl,-undefined,dynamic_lookup",)

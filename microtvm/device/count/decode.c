@@ -13,7 +13,7 @@ static bool matches(unsigned word, unsigned mask, unsigned value)
 
 static struct count_insn thumb16(unsigned hw)
 {
-    struct count_insn insn = {COUNT_FLOW_OTHER, false, 0, 0};
+    struct count_insn insn = {2, COUNT_FLOW_OTHER, false, 0, 0};
 
     if (matches(hw, 0xFF80, 0x4780)) { /* BLX, BLXNS */
         insn.flow = COUNT_FLOW_CALL;
@@ -35,7 +35,7 @@ static struct count_insn thumb16(unsigned hw)
 
 static struct count_insn thumb32(unsigned first, unsigned second)
 {
-    struct count_insn insn = {COUNT_FLOW_OTHER, false, 0, 0};
+    struct count_insn insn = {4, COUNT_FLOW_OTHER, false, 0, 0};
 
     if (matches(first, 0xF800, 0xF000) && matches(second, 0xD000, 0xD000)) { /* BL */
         insn.flow = COUNT_FLOW_CALL;
@@ -53,14 +53,16 @@ static struct count_insn thumb32(unsigned first, unsigned second)
     return insn;
 }
 
-struct count_insn count_decode_thumb(const uint8_t *bytes, size_t size)
+struct count_insn count_decode_thumb(const uint8_t *bytes)
 {
-    return size == 2 ? thumb16(halfword(bytes)) : thumb32(halfword(bytes), halfword(bytes + 2));
+    const unsigned first = halfword(bytes);
+
+    return first < 0xE800 ? thumb16(first) : thumb32(first, halfword(bytes + 2));
 }
 
 static struct count_insn rv16(unsigned hw)
 {
-    struct count_insn insn = {COUNT_FLOW_OTHER, false, 0, 0};
+    struct count_insn insn = {2, COUNT_FLOW_OTHER, false, 0, 0};
     const bool names_a_register = (hw & 0x0F80) != 0;
 
     if (matches(hw, 0xE003, 0x2001)) { /* C.JAL */
@@ -77,7 +79,7 @@ static struct count_insn rv16(unsigned hw)
 
 static struct count_insn rv32(uint32_t word)
 {
-    struct count_insn insn = {COUNT_FLOW_OTHER, false, 0, 0};
+    struct count_insn insn = {4, COUNT_FLOW_OTHER, false, 0, 0};
     const uint32_t opcode = word & 0x7F;
     const bool links = (word & 0xF80) != 0;
 
@@ -95,9 +97,9 @@ static struct count_insn rv32(uint32_t word)
     return insn;
 }
 
-struct count_insn count_decode_rv32(const uint8_t *bytes, size_t size)
+struct count_insn count_decode_rv32(const uint8_t *bytes)
 {
-    if (size == 2) {
+    if ((bytes[0] & 3) != 3) {
         return rv16(halfword(bytes));
     }
     return rv32((uint32_t)halfword(bytes) | (uint32_t)halfword(bytes + 2) << 16);

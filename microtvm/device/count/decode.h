@@ -14,6 +14,7 @@ enum count_flow {
 };
 
 struct count_insn {
+    size_t size; /* 2 or 4 */
     enum count_flow flow;
     /* Which way data moves if the instruction touches memory; means nothing if it does not. */
     bool is_load;
@@ -22,8 +23,12 @@ struct count_insn {
     unsigned atomic_stores;
 };
 
-/* bytes: the instruction as it lies in memory, little endian, size 2 or 4. */
-typedef struct count_insn count_decoder(const uint8_t *bytes, size_t size);
+/*
+ * bytes: four, that begin with the instruction as it lies in memory, little endian. How long it is
+ * they say themselves: at the end of a page QEMU peeks at the next instruction, and counts what it
+ * saw for a part of the one before.
+ */
+typedef struct count_insn count_decoder(const uint8_t *bytes);
 
 count_decoder count_decode_thumb; /* ARMv8-M Architecture Reference Manual, chapter C2 */
 count_decoder count_decode_rv32;  /* RISC-V Unprivileged ISA, chapters RV32/64G listings and "C" */

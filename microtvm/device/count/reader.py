@@ -16,13 +16,15 @@ class Activation:
     What it called and the interrupts that it suffered are included. An instruction that a condition
     skips counts, as it does on the processor. `loads` and `stores` are memory accesses as QEMU
     makes them: an LDM of four registers is four, a Helium load one per element; an atomic counts
-    once each way per execution.
+    once each way per execution. `cycles` is an estimate by the core's table of timings, None where
+    QEMU was given none.
     """
 
     label: str
     instructions: int
     loads: int
     stores: int
+    cycles: int | None = None
 
 
 class CountReader:
@@ -54,6 +56,6 @@ class CountReader:
 
     def _parse(self, line: str) -> Activation:
         fields = line.split(" ")
-        if len(fields) != 4 or not all(field.isdecimal() for field in fields[1:]):
+        if len(fields) not in (4, 5) or not all(field.isdecimal() for field in fields[1:]):
             raise ToolError(f"{self._output}: not a line of counts: {line!r}")
         return Activation(unquote(fields[0]), *(int(field) for field in fields[1:]))

@@ -1,0 +1,26 @@
+"""Options that every command which compiles a model takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+_OPTIONS = (
+    click.option(
+        "--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges."
+    ),
+    click.option(
+        "--fold-channels/--no-fold-channels",
+        default=True,
+        help="Leave out channels that are constant for every input (`microtvm check` lists them).",
+    ),
+)
+
+
+def compile_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; the command gets them as keywords that `compile_model` has too."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
