@@ -49,6 +49,9 @@ class Tensor:
     live_from: int
     """It holds its value after k operators have run if live_from <= k <= live_to."""
     live_to: int
+    channels: tuple[int, ...] | None = None
+    """Which channels of the model's tensor it holds, where some are left out; None: all, or not
+    known."""
 
     @property
     def size_bytes(self) -> int:
@@ -182,6 +185,7 @@ def _tensor(index: int, row: Mapping[str, Any]) -> Tensor:
         zero_point=zero_point if isinstance(zero_point, int) else 0,
         live_from=int(row["live_from"]),
         live_to=int(row["live_to"]),
+        channels=tuple(int(c) for c in row.get("channels") or ()) or None,
     )
 
 

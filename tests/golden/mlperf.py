@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +41,6 @@ def goldens(name: str) -> tuple[Array, Array]:
 def reference_tensors(name: str, x: Array) -> dict[str, Array]:
     """Every tensor of the reference's interpreter after a run, by its name in the model file."""
     return reference.run_all_tensors(model_file(name), [x])
-
-
-def held_channels(metadata: Mapping[str, Any]) -> dict[str, list[int] | slice]:
-    """By name of a tensor in memory: the last axis' indices of the model's tensor that it holds."""
-    return {t["name"]: t["channels"] or slice(None) for t in metadata["tensors"]}
 
 
 def difference(found: Array, expected: Array) -> str:
