@@ -241,35 +241,45 @@ def view_of(
 ) -> Operand | None:
     """The view in which element `pattern` is buffer[indices]; None if there is none.
 
-    `pattern` has one variable of the intrinsic for each dimension, or 0. Where an index alone is
-    not linear in them, the element's place in the whole buffer may be.
+    An index of the pattern is 0, or an expression of the intrinsic's variables, one part of which
+    (a variable, a quotient, a remainder) no other index has. Where an index of the buffer is not
+    made of such parts, the element's place in the whole buffer may be.
     """
-    variables = {a.var: a.extent for a in axes}
-    coefficients = dict.fromkeys(variables, 0)
-    parts = [
-        (Linear.of(index), step)
-        for index, step in zip(indices, strides_of(buffer.shape), strict=True)
-    ]
-    if any(uses(a, variables) and a not in variables for part, _ in parts for a in part.terms):
-        parts = [(Linear.of(simplify(_place(buffer, indices))), 1)]
-    for part, step in parts:
-        for atom, c in part.terms.items():
-            if isinstance(atom, Var) and atom in variables:
-                coefficients[atom] += c * step
-            elif uses(atom, variables):
-                return None
-    zero: dict[Expr, Expr] = {v: IntImm(0) for v in variables}
-    base = tuple(simplify(substitute(index, zero)) for index in indices)
-    strides = []
-    used = set()
-    for p in pattern:
-        if isinstance(p, IntImm) and p.value == 0:
-            strides.append(0)
-            continue
-        if not isinstance(p, Var) or p not in variables or p in used:
-            return None
-        used.add(p)
-        strides.append(coefficients[p])
-    if any(c and v not in used and variables[v] > 1 for v, c in coefficients.items()):
+    extents = {a.var: a.extent for a in axes}
+    steps = strides_of(buffer.shape)
+    strides = _strides(list(zip(indices, steps, strict=True)), pattern, extents)
+    if strides is None:
+        strides = _strides([(simplify(_place(buffer, indices)), 1)], pattern, extents)
+    if strides is None:
         return None
-    return Operand(buffer, base, tuple(strides))
+    zero: dict[Expr, Expr] = {v: IntImm(0) for v in extents}
+    return Operand(buffer, tuple(simplify(substitute(i, zero)) for i in indices), strides)
+
+
+def _strides(
+    places: Sequence[tuple[Expr, int]], pattern: Sequence[Expr], extents: dict[Var, int]
+) -> tuple[int, ...] | None:
+    """Strides of the pattern's indices that make up the sum of index * step; None if none do."""
+    left: dict[Expr, int] = {}
+    for index, step in places:
+        for atom, c in Linear.of(index).terms.items():
+            if uses(atom, extents):
+                left[atom] = left.get(atom, 0) + c * step
+    parts = [Linear.of(p) for p in pattern]
+    if any(p.constant for p in parts):
+        return None
+    strides = []
+    for k, part in enumerate(parts):
+        others = {atom for other in (*parts[:k], *parts[k + 1 :]) for atom in other.terms}
+        own = next((atom for atom in part.terms if atom not in others), None)
+        if part.terms and own is None:
+            return None
+        stride, rest = (0, 0) if own is None else divmod(left.get(own, 0), part.terms[own])
+        if rest:
+            return None
+        strides.append(stride)
+        for atom, c in part.terms.items():
+            left[atom] = left.get(atom, 0) - c * stride
+    if any(c and not (isinstance(v, Var) and extents[v] == 1) for v, c in left.items()):
+        return None
+    return tuple(strides)

@@ -8,14 +8,16 @@ from microtvm.errors import ScheduleError
 from microtvm.te.evaluate import evaluate_bodies
 from microtvm.te.intrin import Matcher, TensorIntrin, view_of
 from microtvm.te.region import BoundInference, Domain
+from microtvm.te.register import check_registers
 from microtvm.te.rewrite import replace_reads
 from microtvm.te.schedule import Schedule
 from microtvm.te.stage import Stage
 from microtvm.te.tensor import IterVar, Reduce, Tensor, reads_of
 from microtvm.te.tensor import all as every
+from microtvm.te.tile import chosen, everywhere, outer_part
 from microtvm.tir.cleanup import clean_program
 from microtvm.tir.expr import Expr, IntImm, Read, Select, Var
-from microtvm.tir.simplify import Analyzer, Linear
+from microtvm.tir.simplify import Analyzer
 from microtvm.tir.stmt import (
     Alloc,
     Buffer,
@@ -26,11 +28,9 @@ from microtvm.tir.stmt import (
     Stmt,
     Store,
     sequence,
-    statement_expressions,
     substitute_stmt,
-    walk,
 )
-from microtvm.tir.traversal import post_order, substitute, transform, uses
+from microtvm.tir.traversal import substitute, transform, uses
 from microtvm.tir.unroll import MOST_COPIES
 from microtvm.util import Array
 
@@ -198,7 +198,7 @@ class _Lowering:
                 notes=self.notes,
             )
         )
-        _check_registers(program)
+        check_registers(program)
         return program
 
     def _nest(self, stage: Stage) -> Stmt:
@@ -332,7 +332,7 @@ class _Lowering:
             if uses(guard, inside):
                 raise matcher.fail("the tile does not divide the loops; split by a divisor")
         try:
-            call = self._match(
+            call, where = self._match(
                 stage, intrin, matcher, self._bind_roots(stage, domain, matcher, inside)
             )
         except ScheduleError:
@@ -341,8 +341,18 @@ class _Lowering:
             if loops is None:
                 raise
             matcher = Matcher(intrin, matcher.axes, stage.name, self.analyzer.simplify)
-            call = self._match(stage, intrin, matcher, loops)
+            call, where = self._match(stage, intrin, matcher, loops)
+        if where:
+            call = If(every(*where), call, self._elementwise(stage, domain, position))
         return If(every(*guards), call) if guards else call
+
+    def _elementwise(self, stage: Stage, domain: Domain, position: int) -> Stmt:
+        """What a tile covers, without the tile."""
+        body = self._stores(stage, domain, init=False)
+        for axis in reversed(stage.leaf[position:]):
+            extent = IntImm(domain.extents[axis])
+            body = For(axis.var, IntImm(0), extent, body, stage.kinds.get(axis, "serial"))
+        return body
 
     def _chosen_outside(self, stage: Stage, domain: Domain, position: int) -> Stmt | None:
         """A body that the loops around a tile choose: it computes one side, loops the other.
@@ -381,8 +391,8 @@ class _Lowering:
         data = iter([a for a in intrin.op.axis if a.extent > 1])
         reduce = iter([a for a in intrin.op.reduce_axis if a.extent > 1])
         for axis in (*stage.axis, *stage.reduce_axis):
-            absolute, size = _outer_part(domain.values[axis], inside)
-            relative = _outer_part(domain.local.get(axis, domain.values[axis]), inside)[0]
+            absolute, size = outer_part(domain.values[axis], inside)
+            relative = outer_part(domain.local.get(axis, domain.values[axis]), inside)[0]
             covered *= size
             if size > 1:
                 target = next(data if axis in stage.axis else reduce, None)
@@ -435,10 +445,19 @@ class _Lowering:
 
     def _match(
         self, stage: Stage, intrin: TensorIntrin, matcher: Matcher, binding: _Binding
-    ) -> Stmt:
-        """The call of the intrinsic; ScheduleError unless it means what the stage does there."""
+    ) -> tuple[Stmt, tuple[Expr, ...]]:
+        """The call of the intrinsic, and the conditions under which it means what the stage does.
+
+        ScheduleError where there are none.
+        """
         values, local = binding
         body, pattern = stage.bodies[0], intrin.op.bodies[0]
+        conditions: tuple[Expr, ...] = ()
+        single: dict[Expr, Expr] = {a.var: IntImm(0) for a in matcher.axes if a.extent == 1}
+
+        def meaning(e: Expr) -> Expr:
+            return self.analyzer.simplify(substitute(e, single))
+
         if isinstance(body, Reduce) != isinstance(pattern, Reduce) or (
             isinstance(body, Reduce) and isinstance(pattern, Reduce) and body.kind != pattern.kind
         ):
@@ -446,9 +465,17 @@ class _Lowering:
         if isinstance(body, Reduce) and isinstance(pattern, Reduce):
             if body.init is not None and intrin.fresh:
                 raise matcher.fail("it overwrites its output, and the sum starts from a value")
-            matcher.match(pattern.value, self._body(body.value, values))
+            matcher.match(meaning(pattern.value), self._body(body.value, values))
         else:
-            matcher.match(pattern, self._body(body, values))
+            value = self._body(body, values)
+            if not chosen(pattern)[0]:
+                conditions, value = chosen(value)
+            matcher.match(meaning(pattern), value)
+        tile = {a.var: a.extent for a in intrin.op.axis}
+        where = [everywhere(c, tile, self.analyzer) for c in conditions]
+        known = tuple(c for c in where if c is not None)
+        if len(known) < len(where):
+            raise matcher.fail("its condition can't be decided for a tile")
         place = tuple(self.analyzer.simplify(local[a.var]) for a in stage.axis)
         out = view_of(
             self._buffer(stage.outputs[0]),
@@ -460,7 +487,7 @@ class _Lowering:
         if out is None:
             raise matcher.fail("its output is not a box of the stage's tensor")
         scalars = tuple(IntImm(v) for v in intrin.scalars)
-        return IntrinsicCall(intrin, (out, *matcher.operands()), scalars)
+        return IntrinsicCall(intrin, (out, *matcher.operands()), scalars), known
 
 
 _Binding = tuple[dict[Expr, Expr], dict[Expr, Expr]]
@@ -468,44 +495,3 @@ _Binding = tuple[dict[Expr, Expr], dict[Expr, Expr]]
 
 Both are expressions of the intrinsic's axes.
 """
-
-
-def _check_registers(program: Program) -> None:
-    """Raise ScheduleError where an element of a register buffer is not known at compile time."""
-    vectors = {s.var for s in walk(program.body) if isinstance(s, For) and s.kind == "vectorized"}
-    for stmt in walk(program.body):
-        places = (
-            [(o.buffer, o.indices) for o in stmt.operands]
-            if isinstance(stmt, IntrinsicCall)
-            else []
-        )
-        if isinstance(stmt, Store):
-            places.append((stmt.buffer, stmt.indices))
-        for expr in statement_expressions(stmt):
-            places += [(n.source, n.indices) for n in post_order(expr) if isinstance(n, Read)]
-        for buffer, indices in places:
-            if buffer.scope != "register":
-                continue
-            loops = {n for i in indices for n in post_order(i) if isinstance(n, Var)} - vectors
-            if loops:
-                names = ", ".join(sorted(v.name for v in loops))
-                raise ScheduleError(
-                    f"{program.name}: the register buffer {buffer.name} "
-                    f"is indexed by the loop {names}",
-                    hint="unroll or vectorize that loop: registers have no addresses",
-                )
-
-
-def _outer_part(value: Expr, inside: dict[Var, int]) -> tuple[Expr, int]:
-    """What the tensorized loops leave alone of an axis, and how many indices they cover."""
-    linear = Linear.of(value)
-    outer = Linear(linear.constant, {})
-    size = 1
-    for atom, c in linear.terms.items():
-        if isinstance(atom, Var) and atom in inside:
-            size += c * (inside[atom] - 1)
-        elif uses(atom, inside):
-            return value, 0
-        else:
-            outer.terms[atom] = c
-    return outer.expr(), size

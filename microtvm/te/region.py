@@ -133,8 +133,16 @@ class BoundInference:
                             absolute = self.analyzer.simplify(substitute(index, values))
                             spans[d].append(relax(absolute, inner, self.analyzer))
         return tuple(
-            self._union(found, axis.extent) for found, axis in zip(spans, stage.axis, strict=True)
+            self._rounded(self._union(found, axis.extent), stage.multiples.get(d, 1))
+            for d, (found, axis) in enumerate(zip(spans, stage.axis, strict=True))
         )
+
+    def _rounded(self, needed: Range, multiple: int) -> Range:
+        """A part of an axis of a multiple length, made as long as one if it begins at one."""
+        begin = self.analyzer.simplify(binary("%", needed.begin, IntImm(multiple)))
+        if not isinstance(begin, IntImm) or begin.value:
+            return needed
+        return Range(needed.begin, -(-needed.extent // multiple) * multiple)
 
     def _extent(self, axis: IterVar) -> int:
         known = self.analyzer.ranges[axis.var]

@@ -66,6 +66,12 @@ def padded(
     """`body`, over `axes`, with `axis` made `longer`; see `Stage.pad`."""
     if isinstance(body, Reduce):
         return body.map(lambda e: padded(e, axis, longer, axes, zero=zero))
+    if not zero and ends(body, axis, axes):
+        # The other side goes on: the condition chooses it from the old end on.
+        assert isinstance(body, Select)
+        here: dict[Expr, Expr] = {axis.var: longer.var}
+        other = padded(body.on_false, axis, longer, axes, zero=False)
+        return Select(substitute(body.cond, here), substitute(body.on_true, here), other)
     last = binary("min", longer.var, IntImm(axis.extent - 1))
     analyzer = Analyzer({a.var: (0, a.extent - 1) for a in (*axes, longer)})
 
@@ -81,10 +87,23 @@ def padded(
         places = zip(node.indices, node.source.shape, strict=True)
         return Read(node.source, tuple(within(i, n) for i, n in places))
 
-    moved = substitute(transform(body, step, {}), {axis.var: last})
-    if not zero:
-        return moved
-    return Select(binary("<", longer.var, IntImm(axis.extent)), moved, const(0, body.dtype))
+    if zero:
+        inside = binary("<", longer.var, IntImm(axis.extent))
+        return Select(inside, substitute(body, {axis.var: longer.var}), const(0, body.dtype))
+    return substitute(transform(body, step, {}), {axis.var: last})
+
+
+FAR = 1 << 20
+"""Longer than any axis becomes."""
+
+
+def ends(body: Expr, axis: IterVar, axes: Sequence[IterVar]) -> bool:
+    """Whether `body`, over `axes`, is a select whose condition fails beyond the end of `axis`."""
+    if not isinstance(body, Select):
+        return False
+    ranges = {a.var: (0, a.extent - 1) for a in axes} | {axis.var: (axis.extent, FAR)}
+    beyond = Analyzer(ranges).simplify(body.cond)
+    return isinstance(beyond, IntImm) and beyond.value == 0
 
 
 def read_copy(body: Expr, tensor: Tensor, copy: Tensor) -> Expr:

@@ -70,6 +70,8 @@ class Stage:
         self.tensorized: tuple[IterVar, TensorIntrin] | None = None
         self.zero_beyond: dict[int, int] = {}
         """Dimension to the index from which on the stage is zero; see `pad`."""
+        self.multiples: dict[int, int] = {}
+        """Dimension to what the computed part of it is a multiple of; see `pad`."""
 
     def __repr__(self) -> str:
         return f"stage {self.name}({', '.join(map(repr, self.leaf))})"
@@ -237,8 +239,10 @@ class Stage:
     def pad(self, axis: IterVar, multiple: int, *, zero: bool = False) -> IterVar:
         """Make a data axis a multiple long, so that tiles divide it; returns the new axis.
 
-        What is added is zero, or, as nobody reads it, computed from the last index, except where
-        what the stage reads is long enough itself.
+        Where only a part of the axis is computed at a time, that part is a multiple long too if it
+        begins at one. What is added is zero, or continues what a select chooses at the end, or, as
+        nobody reads it, is computed from the last index, except where what the stage reads is long
+        enough itself.
         """
         if self.is_output:
             raise ScheduleError(f"{self.name} is an output; its shape is its caller's")
@@ -262,6 +266,7 @@ class Stage:
         for old, new in zip(olds, self.outputs, strict=True):
             self._schedule._redirect(old, new, list, self)
         dimension = self.axis.index(longer)
+        self.multiples[dimension] = multiple
         if zero:
             self.zero_beyond.setdefault(dimension, axis.extent)
         else:
@@ -340,4 +345,10 @@ class Stage:
         self.axis, self.bodies = new_axis, bodies
         self.leaf = [*new_axis, *self.reduce_axis]
         self.zero_beyond = {}
+        self.multiples = {
+            k: self.multiples[d]
+            for k, e in enumerate(mapping.physical)
+            for d, v in enumerate(mapping.variables)
+            if e is v and d in self.multiples
+        }
         return new_axis

@@ -334,7 +334,7 @@ class Analyzer:
     def _extreme(self, expr: BinOp) -> Expr:
         known = self._difference(expr.a, expr.b)
         if known is None:
-            return expr
+            return _absorbed(expr)
         low, high = known
         if expr.op == "max":
             low, high = -high, -low
@@ -342,7 +342,7 @@ class Analyzer:
             return expr.a
         if low >= 0:
             return expr.b
-        return expr
+        return _absorbed(expr)
 
     def _divide(self, expr: BinOp, divisor: int) -> Expr:
         if divisor <= 0:
@@ -419,6 +419,17 @@ class Analyzer:
             if known is not None and known[0] >= 0 and known[1] < step:
                 return upper, step, digit
         return None
+
+
+def _absorbed(expr: BinOp) -> Expr:
+    """max(a, max(a, b)) is max(a, b), max(a, min(a, b)) is a, and likewise for min."""
+    for one, other in ((expr.a, expr.b), (expr.b, expr.a)):
+        if is_int(expr.dtype) and isinstance(other, BinOp) and one in (other.a, other.b):
+            if other.op == expr.op:
+                return other
+            if other.op in ("min", "max"):
+                return one
+    return expr
 
 
 def joined(linear: Linear) -> Linear:

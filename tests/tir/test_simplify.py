@@ -182,6 +182,8 @@ RANGES = {I: (0, 7), J: (0, 3), K: (0, 15)}
         ((I + 1) * 4 - I * 4, IntImm(4)),
         (binary("max", I, IntImm(0)), I),
         (binary("min", I, I + 1), I),
+        (binary("max", J, binary("max", I, J)), binary("max", I, J)),
+        (binary("min", binary("max", I, J), I), I),
         (binary("min", I + J, IntImm(100)), I + J),
         # Comparisons that ranges decide.
         (I < 8, IntImm(1, "bool")),
