@@ -9,12 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from microtvm.errors import ScheduleError
-from microtvm.isa import dsp, elementwise, generic
+from microtvm.isa import dsp, dsp_depthwise, elementwise, generic
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.target import Cpu
 from microtvm.te.schedule import Schedule
 
-TEMPLATES: tuple[Template, ...] = (*dsp.TEMPLATES, *elementwise.TEMPLATES, *generic.TEMPLATES)
+TEMPLATES: tuple[Template, ...] = (
+    *dsp.TEMPLATES,
+    *dsp_depthwise.TEMPLATES,
+    *elementwise.TEMPLATES,
+    *generic.TEMPLATES,
+)
 """All of them, those that need most of a core first; the last one takes anything on any core."""
 
 
