@@ -149,8 +149,9 @@ class _Skeletons:
         if isinstance(stmt, Alloc):
             return self._number("alloc", self._declare(stmt.buffer), self._statement(stmt.body))
         assert isinstance(stmt, IntrinsicCall)
+        told = stmt.intrinsic.told
         operands = [
-            (self.names[o.buffer], o.strides, tuple(map(self._expr, o.indices)))
+            (self.names[o.buffer], () if told else o.strides, tuple(map(self._expr, o.indices)))
             for o in stmt.operands
         ]
         scalars = tuple(map(self._expr, stmt.scalars))

@@ -246,10 +246,7 @@ def _plan(window: Window, acc: Stage, most: int, scratch: int) -> Plan:
     width = -(-width // columns) * columns
     pixels = window.reach(1, width)
 
-    # Strips of one height share tiles; a narrow image is written out, and whole where it fits.
     most_words = scratch // (4 * CHANNELS * pixels)
-    if pixels > WRITTEN_OUT:
-        most_words = min(most_words, STRIP)
     for strips in range(1, height + 1):
         strip = -(-height // strips)
         if strips > 1 and strip * window.strides[0] % 2:
@@ -257,7 +254,8 @@ def _plan(window: Window, acc: Stage, most: int, scratch: int) -> Plan:
             strip += 1
         rows = _pass_rows(strip, columns)
         strip = -(-strip // rows) * rows
-        if -(-window.reach(0, strip) // 2) <= most_words:
+        limit = most_words if strips == 1 else min(most_words, STRIP)
+        if -(-window.reach(0, strip) // 2) <= limit:
             break
     kernel_w = next(
         k
@@ -268,7 +266,7 @@ def _plan(window: Window, acc: Stage, most: int, scratch: int) -> Plan:
 
 
 STRIP = 7
-"""Rows of words that a strip of a wide image has, at most."""
+"""Rows of words that a strip has at most, where an image is cut: layers then share tiles."""
 
 HELD = 6
 """Pairs of weights that leave registers for four words of the image."""

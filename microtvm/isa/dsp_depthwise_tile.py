@@ -407,4 +407,4 @@ def pairs(row: int) -> TensorIntrin:
             )
         return f"{PAIRS}({found.text}, {source.text}, {distance.text});"
 
-    return declare(PAIRS, out, [x], call, _PAIRS_SOURCE, (row,))
+    return declare(PAIRS, out, [x], call, _PAIRS_SOURCE, (row,), told=True)

@@ -39,6 +39,8 @@ class TensorIntrin:
     """Further operands of the C text: numbers, so that calls which differ in them share it."""
     fresh: bool = False
     """Whether a reduction overwrites its output, not adds to it: it must be the whole reduction."""
+    told: bool = False
+    """Whether `scalars` tell the operands' strides, so that calls which differ in them share it."""
 
     def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
         """The declared shapes: the output's, then the inputs'."""
@@ -120,11 +122,12 @@ def declare(
     scalars: Sequence[int] = (),
     *,
     fresh: bool = False,
+    told: bool = False,
 ) -> TensorIntrin:
     """An intrinsic that means `out`, a compute over the placeholders `inputs`."""
     if out.op is None or len(out.op.bodies) != 1:
         raise ScheduleError(f"intrinsic {name}: its meaning must be one compute with one output")
-    return TensorIntrin(name, out.op, tuple(inputs), call, source, tuple(scalars), fresh)
+    return TensorIntrin(name, out.op, tuple(inputs), call, source, tuple(scalars), fresh, told)
 
 
 class Matcher:

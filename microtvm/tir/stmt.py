@@ -135,6 +135,10 @@ class Intrinsic(Protocol):
     def name(self) -> str:
         """What messages and printed programs call it."""
 
+    @property
+    def told(self) -> bool:
+        """Whether a call's scalars tell its operands' strides: the C text has no other."""
+
     def reference(self, call: IntrinsicCall) -> Stmt:
         """The call's meaning as an ordinary loop nest over the same buffers."""
 

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from microtvm import te
+from microtvm.codegen.flatten import flatten
+from microtvm.codegen.share import share
 from microtvm.errors import ScheduleError
 from microtvm.isa.dsp_depthwise_tile import DepthwiseTile, pairs
 from microtvm.isa.schedule import Choice, apply
@@ -289,3 +291,15 @@ def test_what_is_not_taken(shape: dict[str, object]) -> None:
     schedule, *_ = depthwise(**shape)  # type: ignore[arg-type]
     with pytest.raises(ScheduleError, match=f"{NAME}.* does not take this expression"):
         apply(schedule, load_cpu("cortex-m4"), Choice(NAME))
+
+
+def test_images_of_other_channels_share_a_kernel() -> None:
+    """What differs is the number of groups; how far apart rows of pixels are follows from it."""
+    programs = []
+    for channels in (8, 12):
+        schedule, args, _ = depthwise(channels=channels)
+        assert apply(schedule, load_cpu("cortex-m4"), Choice()) == NAME
+        programs.append(flatten(te.lower(schedule, args)))
+    ((nodes, shared),) = share(programs)
+    assert nodes == (0, 1)
+    assert shared.values == ((2,), (3,))
