@@ -6,7 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from microtvm.isa.dsp_gather import gather_product
-from microtvm.isa.dsp_layout import COLUMNS, ROWS, SPACE, WORD, form_of, pack, tensorize, tile_loops
+from microtvm.isa.dsp_layout import (
+    COLUMNS,
+    ROWS,
+    SPACE,
+    WORD,
+    form_of,
+    pack,
+    shifts,
+    tensorize,
+    tile_loops,
+)
 from microtvm.isa.dsp_operand import GROUP, Operands, rewrite
 from microtvm.isa.dsp_tile import Tile
 from microtvm.isa.dsp_unpack import unpack
@@ -48,14 +58,15 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     expression.inline_epilogue(pattern, out)
     product = rewrite(s, pattern, operands, form)
     x, w, acc = s[product.x], s[product.w], s[product.acc]
-    x.pad(x.axis[0], rows)
-    x.transform_layout(lambda p, j, which: [p // rows, j // 2, which, p % rows, j % 2])
+    shift = shifts(s, out, acc, axes[0].extent, rows)
+    if not shift:
+        x.pad(x.axis[0], rows)
+        acc.pad(acc.axis[0], rows)
+    group, which, row, pair = x.transform_layout(lambda p, j, which: [j // 2, which, p, j % 2])
     pack(w, form, columns)
-    acc.pad(acc.axis[0], rows)
     acc.pad(acc.axis[1], columns)
-    row_outer, column_outer = tile_loops(out, rows, columns)
-    tile_row, group, which, row, pair = x.leaf
-    x.reorder(tile_row, row, group, which, pair)
+    row_outer, column_outer = tile_loops(out, rows, columns, out.axis[0], shift=shift)
+    x.reorder(row, group, which, pair)
     x.compute_at(out, row_outer)
     unpack(x, form, group, which, whole=True)
     tensorize(acc, tile, out, column_outer)
@@ -101,12 +112,14 @@ def window_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     expression.inline_epilogue(pattern, out)
     product = rewrite(s, pattern, operands, form)
     x, w, acc = s[product.x], s[product.w], s[product.acc]
-    # The last tile of a row may reach beyond it.
-    x.pad(x.axis[2], shape.reach(-(-width // rows) * rows))
+    shift = shifts(s, out, acc, width, rows)
+    if not shift:
+        # The last tile of a row reaches beyond it.
+        x.pad(x.axis[2], shape.reach(-(-width // rows) * rows))
+        acc.pad(acc.axis[2], rows)
     x.transform_layout(lambda b, h, v, j, which: [b, h, v, j // 2, which, j % 2])
     pack(w, form, columns)
-    acc.pad(acc.axis[2], rows)
-    _, column_outer = tile_loops(out, rows, columns)
+    _, column_outer = tile_loops(out, rows, columns, out.axis[2], shift=shift)
     x.compute_at(out, out.axis[1])
     whole = shape.channels % GROUP == 0
     unpack(x, form, x.leaf[3], x.leaf[4], whole=whole)

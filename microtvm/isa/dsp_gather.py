@@ -12,7 +12,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from microtvm.isa.dsp_layout import COLUMNS, ROWS, WORD, form_of, pack, tensorize, tile_loops
+from microtvm.isa.dsp_layout import (
+    COLUMNS,
+    ROWS,
+    WORD,
+    form_of,
+    pack,
+    shifts,
+    tensorize,
+    tile_loops,
+)
 from microtvm.isa.dsp_operand import GROUP, Border, Operands, packed, replace_sum
 from microtvm.isa.dsp_tile import Tile
 from microtvm.isa.dsp_unpack import intrinsic
@@ -154,17 +163,15 @@ def gather_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     )
     x, w, acc = s[product.x], s[product.w], s[product.acc]
     last = len(pixels) - 1
-    x.pad(x.axis[last], ROWS)
-    x.transform_layout(
-        lambda *i: [
-            *i[:last], i[last] // ROWS, i[-2] // 2, i[-1], i[last] % ROWS, i[-2] % 2,
-        ]
-    )  # fmt: skip
+    shift = shifts(s, out, acc, pixels[last], ROWS)
+    if not shift:
+        x.pad(x.axis[last], ROWS)
+        acc.pad(acc.axis[last], ROWS)
+    x.transform_layout(lambda *i: [*i[:last], i[-2] // 2, i[-1], i[last], i[-2] % 2])
     pack(w, form, columns)
-    acc.pad(acc.axis[last], ROWS)
     acc.pad(acc.axis[-1], columns)
     row = out.fuse(out.axis[1], out.axis[2]) if flat else out.axis[2]
-    row_outer, column_outer = tile_loops(out, ROWS, columns, row)
+    row_outer, column_outer = tile_loops(out, ROWS, columns, row, shift=shift)
     x.compute_at(out, row_outer)
     group, which, row_inner, pair = x.leaf[-4:]
     x.reorder(row_inner, group, which, pair)

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from microtvm.isa.dsp_operand import FORMS, GROUP, takes_pairs
 from microtvm.isa.dsp_tile import Tile
 from microtvm.isa.template import Knob
+from microtvm.te.schedule import Schedule
 from microtvm.te.stage import Stage
-from microtvm.te.tensor import IterVar
+from microtvm.te.tensor import IterVar, reads_of
 from microtvm.tir.expr import Expr
 from microtvm.util import Array
 
@@ -28,16 +29,32 @@ def form_of(values: Array, knobs: Mapping[str, Knob]) -> str:
 
 
 def tile_loops(
-    out: Stage, rows: int, columns: int, row: IterVar | None = None
+    out: Stage, rows: int, columns: int, row: IterVar, *, shift: bool
 ) -> tuple[IterVar, IterVar]:
-    """The output's rows (by default its last axis but one) and columns as tiles, written out: outer
-    loops first, columns then rows."""
-    row_outer, row_inner = out.split(row or out.axis[-2], rows)
+    """The output's loop `row` and its columns as tiles, written out: outer loops first, columns
+    then rows. `shift`: see `shifts`."""
+    row_outer, row_inner = out.split(row, rows, shift=shift)
     column_outer, column_inner = out.split(out.axis[-1], columns)
     out.reorder(row_outer, column_outer, column_inner, row_inner)
     out.unroll(column_inner)
     out.unroll(row_inner)
     return row_outer, column_outer
+
+
+def shifts(s: Schedule, out: Stage, sum_of: Stage, extent: int, rows: int) -> bool:
+    """Whether the last tile of so many rows may begin earlier instead of being cut off.
+
+    Then rows are computed twice, which is no harm unless the output reads what it may overwrite.
+    """
+    pending, read = [out], set()
+    while pending:
+        for tensor in reads_of(pending.pop().bodies):
+            stage = s.producer(tensor)
+            if stage is None:
+                read.add(tensor.data is None)
+            elif stage is not sum_of:
+                pending.append(stage)
+    return extent >= rows and True not in read
 
 
 def pack(w: Stage, form: str, columns: int) -> None:

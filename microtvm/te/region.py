@@ -187,10 +187,14 @@ class BoundInference:
         reducing = stage.reduce_leaves()
         for relation in reversed(stage.relations):
             if isinstance(relation, Split):
-                value = local[relation.outer] * relation.factor + local[relation.inner]
-                local[relation.parent] = value
                 whole = extents[relation.parent]
-                if whole % relation.factor:
+                begin = local[relation.outer] * relation.factor
+                shift = relation.shift and whole >= relation.factor
+                if shift:
+                    begin = binary("min", begin, IntImm(whole - relation.factor))
+                value = begin + local[relation.inner]
+                local[relation.parent] = value
+                if whole % relation.factor and not shift:
                     target = reduce_guards if relation.parent in reducing else guards
                     target.append(binary("<", value, IntImm(whole)))
             elif isinstance(relation, Fuse):

@@ -26,12 +26,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """parent = outer * factor + inner"""
+    """parent = outer * factor + inner; with `shift` min(outer * factor, extent - factor) + inner"""
 
     parent: IterVar
     outer: IterVar
     inner: IterVar
     factor: int
+    shift: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,9 +115,23 @@ class Stage:
     # ---- loops ----
 
     def split(
-        self, axis: IterVar, factor: int | None = None, nparts: int | None = None
+        self,
+        axis: IterVar,
+        factor: int | None = None,
+        nparts: int | None = None,
+        *,
+        shift: bool = False,
     ) -> tuple[IterVar, IterVar]:
-        """Two loops for one: `inner` of extent `factor`, or `outer` of extent `nparts`."""
+        """Two loops for one: `inner` of extent `factor`, or `outer` of extent `nparts`.
+
+        With `shift` the last part begins early enough to be whole: what lies in two parts is
+        computed twice, and no tail is left over (Halide's ShiftInwards).
+        """
+        if shift and (self._is_reduction(axis) or not 0 < (factor or 0) <= axis.extent):
+            raise ScheduleError(
+                f"{self.name}: split of {axis!r} by {factor} can't be shifted",
+                hint="it takes a data axis that is at least as long as the factor",
+            )
         if (factor is None) == (nparts is None):
             raise ScheduleError(f"{self.name}: split of {axis!r} takes either factor or nparts")
         if factor is None:
@@ -131,7 +146,7 @@ class Stage:
         outer = IterVar(outer_extent, f"{axis.name}_o", "loop")
         inner = IterVar(factor, f"{axis.name}_i", "loop")
         self.leaf[at : at + 1] = [outer, inner]
-        self.relations.append(Split(axis, outer, inner, factor))
+        self.relations.append(Split(axis, outer, inner, factor, shift))
         return outer, inner
 
     def tile(
