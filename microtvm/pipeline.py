@@ -16,7 +16,8 @@ from microtvm.errors import UserError
 from microtvm.frontend import load_model
 from microtvm.graph.ir import Graph
 from microtvm.graph.text import print_graph
-from microtvm.lower.kernel import Kernel, lower_group
+from microtvm.isa.schedule import Choice
+from microtvm.lower.kernel import Kernel, lower_group, small_groups
 from microtvm.memory.picture import picture
 from microtvm.ops.verify import verify
 from microtvm.passes import FOLD_CHANNELS, PASSES
@@ -81,7 +82,10 @@ def compile_graph(
         dump(transformation.name, print_graph(graph))
     fused = fuse(graph)
     dump("fuse", "\n".join(f"{g.name}: {', '.join(n.name for n in g.nodes)}" for g in fused.groups))
-    kernels = tuple(lower_group(graph, group, cpu) for group in fused.groups)
+    small = small_groups(graph, fused.groups)
+    kernels = tuple(
+        lower_group(graph, group, cpu, Choice(small=group.name in small)) for group in fused.groups
+    )
     dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
     layout = lay_out(fused, kernels, planner=planner)
     dump("memory", picture(layout.requests, layout.plan))

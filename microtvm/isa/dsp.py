@@ -18,7 +18,7 @@ from microtvm.isa.dsp_layout import (
     tile_loops,
 )
 from microtvm.isa.dsp_operand import GROUP, Operands, rewrite
-from microtvm.isa.dsp_tile import Tile
+from microtvm.isa.dsp_tile import LOOPLESS, Tile
 from microtvm.isa.dsp_unpack import unpack
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.te.stage import Stage
@@ -51,7 +51,8 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
         x_row=WORD,
         x_half=WORD * rows,
         x_group=2 * WORD * rows,
-        counted=True,
+        counted=expression.small or operands.inner.extent > LOOPLESS * GROUP,
+        any_depth=expression.small,
     )
     if not tile.fits:
         return False
@@ -68,7 +69,7 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     row_outer, column_outer = tile_loops(out, rows, columns, out.axis[0], shift=shift)
     x.reorder(row, group, which, pair)
     x.compute_at(out, row_outer)
-    unpack(x, form, group, which, whole=True)
+    unpack(x, form, group, which, whole=True, small=expression.small)
     tensorize(acc, tile, out, column_outer)
     return True
 
@@ -122,7 +123,7 @@ def window_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
     _, column_outer = tile_loops(out, rows, columns, out.axis[2], shift=shift)
     x.compute_at(out, out.axis[1])
     whole = shape.channels % GROUP == 0
-    unpack(x, form, x.leaf[3], x.leaf[4], whole=whole)
+    unpack(x, form, x.leaf[3], x.leaf[4], whole=whole, small=expression.small)
     tensorize(acc, tile, out, column_outer)
     return True
 

@@ -25,6 +25,7 @@ MAX_OFFSET = 4095
 
 MOST_ACCUMULATORS = 8
 LARGEST_UNROLL = 6
+ANY_UNROLL = 4
 LOOPLESS = 8
 """So many groups are written out without a loop."""
 
@@ -51,6 +52,8 @@ class Tile:
     """The number of groups is an operand, so that one text serves every depth."""
     fresh: bool = False
     """The tile is the whole sum: it overwrites the accumulators."""
+    any_depth: bool = False
+    """Groups that are no whole pass come first, one by one: one text serves every depth at all."""
 
     @property
     def w_half(self) -> int:
@@ -67,6 +70,8 @@ class Tile:
         """Groups in one pass of the loop: as many as divide."""
         if self.groups <= LOOPLESS and not self.counted:
             return self.groups
+        if self.any_depth:
+            return ANY_UNROLL
         return max(u for u in range(1, LARGEST_UNROLL + 1) if self.groups % u == 0)
 
     @property
@@ -84,15 +89,28 @@ class Tile:
         lines: list[str] = []
         if self.fresh:
             lines += [f"movs %[a{r}{c}], #0" for r in range(self.rows) for c in range(self.columns)]
-        if self._loops:
-            lines.append("1:")
-        for u in range(self.unroll):
-            lines += self._row_group(u) if self.rows == 1 else self._group(u)
-        if self._loops:
-            lines.append(f"add %[x], #{self.x_group * self.unroll}")
-            lines.append(f"add %[w], #{self.w_group * self.unroll}")
-            lines += ["MOVE %[t0], %[limit]", "cmp %[x], %[t0]", "bne 1b"]
+        if self.any_depth:
+            lines += [*_reached("whole", "beq 2f"), *self._pass(1, 1, "whole"), "2:"]
+            lines += [*_reached("limit", "beq 4f"), *self._pass(3, self.unroll, "limit"), "4:"]
+        elif self._loops:
+            lines += self._pass(1, self.unroll, "limit")
+        else:
+            lines += self._groups(self.unroll)
         return lines
+
+    def _groups(self, count: int) -> list[str]:
+        group = self._row_group if self.rows == 1 else self._group
+        return [line for u in range(count) for line in group(u)]
+
+    def _pass(self, label: int, count: int, end: str) -> list[str]:
+        """A loop over so many groups at a time until x is at the end."""
+        return [
+            f"{label}:",
+            *self._groups(count),
+            f"add %[x], #{self.x_group * count}",
+            f"add %[w], #{self.w_group * count}",
+            *_reached(end, f"bne {label}b"),
+        ]
 
     @property
     def _loops(self) -> bool:
@@ -172,6 +190,7 @@ class Tile:
     def name(self) -> str:
         """The function's name: everything that its text depends on."""
         count = f"by{self.unroll}" if self.counted else f"n{self.groups}"
+        count += "_any" if self.any_depth else ""
         return (
             f"mtvm_smlad_{'set' if self.fresh else 'add'}_{self.rows}x{self.columns}_{self.form}"
             f"_{count}_x{self.x_row}_{self.x_half}_{self.x_group}"
@@ -184,7 +203,9 @@ class Tile:
     def source(self) -> str:
         """The function: accumulators by reference, row by row, then the operands."""
         accs = [f"a{r}{c}" for r in range(self.rows) for c in range(self.columns)]
-        limit = "[limit] MTVM_TILE_LIMIT(limit)" if self._loops else ""
+        ends = ["whole"] if self.any_depth else []
+        ends += ["limit"] if self._loops else []
+        limit = ", ".join(f"[{end}] MTVM_TILE_LIMIT({end})" for end in ends)
         text = "".join(f'        "{line}\\n\\t"\n' for line in self.assembly())
         text = text.replace('"MOVE ', 'MTVM_TILE_MOVE " ')
         depth = "4 * groups" if self.counted else str(self.groups * 4)
@@ -205,6 +226,11 @@ class Tile:
         ]
         if self._loops:
             lines.append(f"    const int16_t *const limit = x + {count} * {self.x_group // 2};")
+        if self.any_depth:
+            lines.append(
+                f"    const int16_t *const whole = x + {count} % {self.unroll} * "
+                f"{self.x_group // 2};"
+            )
         lines += [
             "    __asm__ volatile(",
             text.rstrip("\n"),
@@ -293,6 +319,11 @@ class Tile:
             raise ScheduleError(f"{self.name} keeps its accumulators in registers")
         words = [*(f"&{r}" for r in acc.registers), x.text, w.text, *(o.text for o in scalars)]
         return f"{self.name}({', '.join(words)});"
+
+
+def _reached(end: str, branch: str) -> list[str]:
+    """A branch on whether x is at an end."""
+    return [f"MOVE %[t0], %[{end}]", "cmp %[x], %[t0]", branch]
 
 
 def _wrapped(words: list[str], indent: str, tail: str) -> list[str]:

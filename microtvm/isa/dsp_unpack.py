@@ -12,15 +12,19 @@ from microtvm.tir.expr import Expr
 UNROLL = 4
 
 
-def unpack(x: Stage, form: str, group: IterVar, which: IterVar, *, whole: bool) -> None:
-    """Unpack a stage that `rewrite` made, a word at a time where words are `whole`."""
+def unpack(
+    x: Stage, form: str, group: IterVar, which: IterVar, *, whole: bool, small: bool
+) -> None:
+    """Unpack a stage that `rewrite` made, a word at a time where words are `whole`; `small`: in a
+    loop that serves every number of them."""
     if not whole:
         for axis in x.leaf[-2:]:
             x.unroll(axis)
         return
-    factor = next(u for u in (UNROLL, 3, 2, 1) if group.extent % u == 0)
-    _, inner = x.split(group, factor)
-    x.unroll(inner)
+    if not small:
+        factor = next(u for u in (UNROLL, 3, 2, 1) if group.extent % u == 0)
+        _, inner = x.split(group, factor)
+        x.unroll(inner)
     x.tensorize(which, intrinsic(form))
 
 

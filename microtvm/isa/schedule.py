@@ -33,6 +33,8 @@ class Choice:
 
     template: str = ""
     knobs: Mapping[str, Knob] = field(default_factory=dict)
+    small: bool = False
+    """Little of the model's time is spent here: code that others share counts for more."""
 
 
 def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
@@ -41,7 +43,7 @@ def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
     ScheduleError for a knob that the template doesn't have, and for a template that the core can't
     use or that doesn't take the expression.
     """
-    expression = Expression(s)
+    expression = Expression(s, small=choice.small)
     for template in TEMPLATES:
         if choice.template and template.name != choice.template:
             continue

@@ -16,8 +16,10 @@ Knob = int | bool | str
 class Expression:
     """A schedule's stages by their parts: what a template looks at."""
 
-    def __init__(self, schedule: Schedule) -> None:
+    def __init__(self, schedule: Schedule, *, small: bool = False) -> None:
         self.schedule = schedule
+        self.small = small
+        """Little of the model's time is spent here: code that others share counts for more."""
         self.live: list[Stage] = [
             st for st in schedule.stages if not all(is_constant(schedule, t) for t in st.outputs)
         ]

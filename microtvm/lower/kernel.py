@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microtvm import te
@@ -16,6 +17,9 @@ from microtvm.target import Cpu
 from microtvm.te.tensor import Tensor
 from microtvm.tir.expr import Expr
 from microtvm.tir.stmt import Buffer, Program
+
+SMALL = 0.065
+"""Of a model's products: a kernel with less is made to share its code."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,16 @@ class Kernel:
     def constants(self) -> tuple[Buffer, ...]:
         """Constant params, in order."""
         return tuple(b for b in self.program.params if b.scope == "const")
+
+
+def small_groups(graph: Graph, groups: Sequence[Group]) -> set[str]:
+    """Names of the groups that have less than SMALL of all products."""
+    macs = {g.name: _macs(graph, g) for g in groups}
+    return {name for name, count in macs.items() if count < SMALL * sum(macs.values())}
+
+
+def _macs(graph: Graph, group: Group) -> int:
+    return sum(find(n.op).macs(NodeContext.of(graph, n)) for n in group.nodes)
 
 
 def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = None) -> Kernel:
@@ -66,7 +80,7 @@ def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = No
     schedule = te.create_schedule(outputs)
     apply(schedule, cpu, choice or Choice())
     program = te.lower(schedule, [*order, *outputs], group.name, notes=_notes(graph, group))
-    macs = sum(find(n.op).macs(NodeContext.of(graph, n)) for n in group.nodes)
+    macs = _macs(graph, group)
     in_place = overwritable(program, program.params[: len(order)])
     return Kernel(group, program, in_place, macs)
 

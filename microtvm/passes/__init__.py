@@ -7,6 +7,7 @@ from microtvm.passes.canonical import canonicalise
 from microtvm.passes.channel_fold import fold_channels
 from microtvm.passes.dead import remove_dead
 from microtvm.passes.fold import fold_constants
+from microtvm.passes.settle import settle_channels
 
 FOLD_CHANNELS = Pass("channels", fold_channels)
 """The one pass that can be left out: after it, a tensor may hold some channels of the model's."""
@@ -16,6 +17,7 @@ PASSES = (
     Pass("dead", remove_dead),
     Pass("canonicalise", canonicalise),
     FOLD_CHANNELS,
+    Pass("settle", settle_channels),
 )
 """In the order in which they run."""
 
@@ -28,4 +30,5 @@ __all__ = [
     "fold_constants",
     "remove_dead",
     "run_passes",
+    "settle_channels",
 ]
