@@ -18,7 +18,7 @@ from microtvm.isa.dsp_layout import (
     tile_loops,
 )
 from microtvm.isa.dsp_operand import GROUP, Operands, rewrite
-from microtvm.isa.dsp_tile import LOOPLESS, Tile
+from microtvm.isa.dsp_tile import ANY_UNROLL, Tile
 from microtvm.isa.dsp_unpack import unpack
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.te.stage import Stage
@@ -51,7 +51,7 @@ def matrix_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
         x_row=WORD,
         x_half=WORD * rows,
         x_group=2 * WORD * rows,
-        counted=expression.small or operands.inner.extent > LOOPLESS * GROUP,
+        counted=expression.small or operands.inner.extent > ANY_UNROLL * GROUP,
         any_depth=expression.small,
     )
     if not tile.fits:

@@ -74,7 +74,7 @@ def depthwise_product(expression: Expression, knobs: Mapping[str, Knob]) -> bool
     same = [a.extent for a in out.axis] == [a.extent for a in acc.axis]
     if window is None or not same or not _plain_image(expression, window.data):
         return False
-    plan = _plan(window, acc, int(knobs["columns"]), int(knobs["scratch"]))
+    plan = _plan(window, acc, knobs, small=expression.small)
     height, width = plan.strip * plan.strips, plan.width
     columns = window.reach(1, width)
     reach = 2 * -(-window.reach(0, height) // 2)
@@ -237,8 +237,14 @@ def _double(s: Schedule, pattern: Reduction, window: Window) -> Stage:
     return s[total]
 
 
-def _plan(window: Window, acc: Stage, most: int, scratch: int) -> Plan:
-    """Tiles that fit the image, and strips whose copies fit into `scratch` bytes."""
+def _plan(window: Window, acc: Stage, knobs: Mapping[str, Knob], *, small: bool) -> Plan:
+    """Tiles that fit the image, and strips whose copies fit into the knob `scratch`, in bytes.
+
+    `small`: an image that fits whole is cut all the same, for the sake of sharing, unless it is
+    one column.
+    """
+    most, scratch = int(knobs["columns"]), int(knobs["scratch"])
+    cut = small and acc.axis[2].extent > 1
     height, width = (a.extent for a in acc.axis[1:3])
     columns = width
     if width > most:
@@ -254,7 +260,7 @@ def _plan(window: Window, acc: Stage, most: int, scratch: int) -> Plan:
             strip += 1
         rows = _pass_rows(strip, columns)
         strip = -(-strip // rows) * rows
-        limit = most_words if strips == 1 else min(most_words, STRIP)
+        limit = most_words if strips == 1 and not cut else min(most_words, STRIP)
         if -(-window.reach(0, strip) // 2) <= limit:
             break
     kernel_w = next(

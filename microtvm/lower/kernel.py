@@ -43,9 +43,16 @@ class Kernel:
 
 
 def small_groups(graph: Graph, groups: Sequence[Group]) -> set[str]:
-    """Names of the groups that have less than SMALL of all products."""
-    macs = {g.name: _macs(graph, g) for g in groups}
-    return {name for name, count in macs.items() if count < SMALL * sum(macs.values())}
+    """Names of the groups that have less than SMALL of all products.
+
+    Those that differ in constants only are counted together.
+    """
+    alike: dict[object, list[Group]] = {}
+    for group in groups:
+        alike.setdefault(_notes(graph, group), []).append(group)
+    macs = {key: sum(_macs(graph, g) for g in found) for key, found in alike.items()}
+    most = SMALL * sum(macs.values())
+    return {g.name for key, found in alike.items() if macs[key] < most for g in found}
 
 
 def _macs(graph: Graph, group: Group) -> int:
