@@ -135,3 +135,19 @@ def test_a_tile_beside_a_border(tmp_path: Path) -> None:
     assert not conditions(program)
     assert not any(isinstance(stmt, If) for stmt in walk(program.body))
     check_compiled([(program, inputs, reference([y], inputs))], tmp_path)
+
+
+@pytest.mark.parametrize("factor", [2, 4, 5, 11])
+def test_a_last_part_that_begins_earlier(factor: int, tmp_path: Path) -> None:
+    """Every element is there, no condition is asked, and a stage inside covers whole parts."""
+    x = te.placeholder((11, 3), "int32", "x")
+    copy = te.compute((11, 3), lambda i, j: x[i, j] * 2, "copy")
+    y = te.compute((11, 3), lambda i, j: copy[i, j] - 1, "y")
+    s = te.create_schedule([y])
+    outer, _ = s[y].split(s[y].axis[0], factor, shift=True)
+    s[copy].compute_at(s[y], outer)
+    inputs = {x: np.random.default_rng(5).integers(-99, 99, x.shape).astype(np.int32)}
+    program = check(s, inputs)
+    assert not conditions(program)
+    assert program.scratch[0].shape == (factor, 3)
+    check_compiled([(program, inputs, reference([y], inputs))], tmp_path)

@@ -1,0 +1,42 @@
+"""Which layers share code: those that take little of a model, with all that are alike."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+
+from microtvm.graph.ir import Graph, Node, Quant, TensorType
+from microtvm.lower.kernel import SMALL, small_groups
+from microtvm.ops.base import attributes
+from microtvm.ops.verify import verify
+from microtvm.passes.fuse import fuse
+
+
+def chain(widths: list[int]) -> Graph:
+    """Dense layers of these widths, one after the other."""
+    types = {"v0": TensorType((1, widths[0]), "int8", Quant((0.1,), (0,)))}
+    constants, nodes = {}, []
+    for k, (n, m) in enumerate(itertools.pairwise(widths)):
+        types[f"w{k}"] = TensorType((m, n), "int8", Quant((0.01,), (0,)))
+        types[f"v{k + 1}"] = TensorType((1, m), "int8", Quant((0.1,), (0,)))
+        constants[f"w{k}"] = np.full((m, n), k + 1, np.int8)
+        attrs = attributes(activation="none", keep_dims=False)
+        nodes.append(Node(f"n{k}", "dense", (f"v{k}", f"w{k}"), (f"v{k + 1}",), attrs))
+    last = f"v{len(nodes)}"
+    return verify(Graph("chain", ("v0",), (last,), tuple(nodes), types, constants))
+
+
+def test_little_of_the_products() -> None:
+    graph = chain([100, 100, 4, 4])
+    fused = fuse(graph)
+    assert SMALL > 400 / (100 * 100 + 400 + 16)
+    assert small_groups(graph, fused.groups) == {g.name for g in fused.groups[1:]}
+
+
+def test_layers_alike_count_together() -> None:
+    graph = chain([100, 100, *[20] * 12])
+    fused = fuse(graph)
+    total = 100 * 100 + 2000 + 11 * 400
+    assert 400 / total < SMALL < 11 * 400 / total
+    assert small_groups(graph, fused.groups) == set()
