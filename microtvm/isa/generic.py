@@ -22,13 +22,15 @@ from microtvm.tir.dtype import FLOAT_BITS, INT_BITS
 class Knobs:
     """What may be tuned without changing the result.
 
-    `accumulators`: locals that a tile may hold. `unroll`: products written out in the innermost
-    loop, at most. `copy_ratio`: a padded input is copied row by row until each element would be
-    copied more often than this; then it is copied once, whole. `copy_bytes`: rows that take more
-    are copied in pieces.
+    `accumulators`: locals that a tile may hold. `pixels`: neighbours of one channel that are
+    computed together, at most, as their windows overlap. `unroll`: products written out in the
+    innermost loop, at most. `copy_ratio`: a padded input is copied row by row until each element
+    would be copied more often than this; then it is copied once, whole. `copy_bytes`: rows that
+    take more are copied in pieces.
     """
 
     accumulators: int = 4
+    pixels: int = 5
     unroll: int = 16
     copy_ratio: int = 3
     copy_bytes: int = 4096
@@ -149,7 +151,7 @@ def _per_channel(
     channel = place[[a for a in pattern.shared if a.extent > 1][-1]]
     if not rows or out.leaf.index(rows[-1]) > out.leaf.index(channel):
         return out.leaf[-1]
-    factor = _best_divisor(rows[-1].extent, min(2, knobs.accumulators))
+    factor = _best_divisor(rows[-1].extent, knobs.pixels)
     outer, inner = out.split(rows[-1], factor)
     out.reorder(outer, channel, inner)
     out.unroll(inner)
@@ -200,6 +202,7 @@ def _any(expression: Expression, knobs: Mapping[str, Knob]) -> bool:
 def _space(accumulators: tuple[Knob, ...], unroll: tuple[Knob, ...]) -> dict[str, tuple[Knob, ...]]:
     return {
         "accumulators": accumulators,
+        "pixels": (5, 1, 2, 3, 4, 8),
         "unroll": unroll,
         "copy_ratio": (3, 1, 2, 9),
         "copy_bytes": (4096, 1024, 16384),

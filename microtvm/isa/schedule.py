@@ -9,7 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from microtvm.errors import ScheduleError
-from microtvm.isa import dsp, dsp_depthwise, elementwise, generic
+from microtvm.isa import (
+    dsp,
+    dsp_depthwise,
+    elementwise,
+    float_tile,
+    generic,
+    helium_float,
+    mla_tile,
+    riscv_tile,
+    thumb1_tile,
+)
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.target import Cpu
 from microtvm.te.schedule import Schedule
@@ -17,6 +27,11 @@ from microtvm.te.schedule import Schedule
 TEMPLATES: tuple[Template, ...] = (
     *dsp.TEMPLATES,
     *dsp_depthwise.TEMPLATES,
+    *helium_float.TEMPLATES,
+    *float_tile.TEMPLATES,
+    *mla_tile.TEMPLATES,
+    *riscv_tile.TEMPLATES,
+    *thumb1_tile.TEMPLATES,
     *elementwise.TEMPLATES,
     *generic.TEMPLATES,
 )

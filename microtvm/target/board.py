@@ -16,10 +16,13 @@ FEATURES: Mapping[str, str] = {
     "fpu-double": "double precision arithmetic in hardware",
     "fpu-half": "half precision arithmetic in hardware",
     "fpu-single": "single precision arithmetic in hardware",
+    "mla": "multiply and accumulate, and all registers at hand: the Thumb-2 base set",
     "mul-long": "the upper half of a 32 x 32 bit product in one or two instructions",
     "mve": "Helium, the M-profile vector extension, integers",
     "mve-float": "Helium, single and half precision",
+    "riscv-mul": "RISC-V's M extension over all 31 registers",
     "saturate": "saturates to any width in one instruction: SSAT, USAT",
+    "thumb1": "the Thumb-1 base set alone: eight registers at hand, all instructions set flags",
     "unaligned": "loads and stores words at any address",
 }
 """Every feature that a CPU may claim, and what it promises to who selects instructions by it."""

@@ -372,7 +372,8 @@ _REQUANTIZE_HIGH = "(int32_t)(((int64_t){} * mult + (INT64_C(1) << 30)) >> 31)"
 
 def _short_helpers(name: str, roundings: str, multiply: str, nudge: str) -> dict[str, _Helper]:
     """The C texts of one of the short forms; `nudge` makes the second rounding half away."""
-    half = " + (INT64_C(1) << 31)" if multiply == "smmlar" else ""
+    rounds = multiply == "smmlar"
+    half, part = (" + (INT64_C(1) << 31)", " + 0x8000u") if rounds else ("", "")
     doubled = f"mtvm_requantize_{name}_doubled"
     plain = f"mtvm_requantize_{name}"
     args = "int32_t mult, int32_t shift, int32_t zero"
@@ -388,6 +389,13 @@ static inline int32_t {doubled}(int32_t x, {args})
     int32_t high;
 #ifdef __ARM_FEATURE_DSP
     __asm__("{multiply} %0, %1, %2, %3" : "=r"(high) : "r"(x), "r"(mult), "r"(offset));
+#elif defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+    /* In halves of the factors, as the core has no longer product: nothing overflows. */
+    const int32_t low = x & 0xffff, mult_low = mult & 0xffff, mult_high = mult >> 16;
+    const int32_t middle = (x >> 16) * mult_low
+        + (int32_t)((uint32_t)low * (uint32_t)mult_low >> 16);
+    const uint32_t rest = (uint32_t)(low * mult_high + (middle & 0xffff)){part};
+    high = (x >> 16) * mult_high + (middle >> 16) + (int32_t)(rest >> 16) + offset;
 #else
     high = (int32_t)(((int64_t)x * mult{half}) >> 32) + offset;
 #endif

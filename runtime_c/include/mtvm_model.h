@@ -38,11 +38,38 @@
 
 /* A register tile takes every register that the core has. GCC gives them where it optimises at all;
  * other compilers get the tile in C. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_DSP)
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__)
+#if defined(__ARM_FEATURE_DSP)
 #define MTVM_TILE_ASSEMBLY
-#pragma GCC optimize("omit-frame-pointer")
+#endif
+#if defined(__ARM_ARCH_ISA_THUMB) && __ARM_ARCH_ISA_THUMB == 1
+#define MTVM_TILE_THUMB1
+#elif defined(__ARM_ARCH_ISA_THUMB)
+#define MTVM_TILE_THUMB2
+#endif
+#if defined(MTVM_TILE_THUMB2) && defined(__ARM_FP) && (__ARM_FP & 4)
+#define MTVM_TILE_FPU
+#endif
+#if defined(__ARM_FEATURE_MVE) && (__ARM_FEATURE_MVE & 2)
+#define MTVM_TILE_MVE_FLOAT
+#endif
+#if defined(__riscv_mul) && __riscv_xlen == 32 && !defined(__riscv_32e)
+#define MTVM_TILE_RV32M
+#endif
 #endif
 #define MTVM_TILE static inline __attribute__((always_inline))
+
+/* In front of a tile that is to be called: registers are saved once, at its ends. */
+#if defined(MTVM_TILE_THUMB1) || defined(MTVM_TILE_THUMB2) || defined(MTVM_TILE_RV32M)
+#pragma GCC optimize("omit-frame-pointer")
+#if defined(MTVM_TILE_THUMB1) || defined(MTVM_TILE_RV32M)
+/* Scheduled before registers are given out, loads go so far ahead that what they load is spilled. */
+#pragma GCC optimize("no-schedule-insns")
+#endif
+#define MTVM_TILE_CALLED __attribute__((noipa, optimize("O2"))) static
+#else
+#define MTVM_TILE_CALLED __attribute__((noinline)) static
+#endif
 
 /* Where a tile keeps the end of its loop: in a floating point register, or on the stack where there is none. */
 #ifdef __ARM_FP

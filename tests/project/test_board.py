@@ -133,6 +133,8 @@ def test_illegal_instruction_is_reported(machine: Machine, built: Built) -> None
 
 @pytest.mark.qemu
 def test_stack_overflow_is_reported(machine: Machine, built: Built) -> None:
+    if built.project.board.name == "qemu-mps2-an385-m0":
+        pytest.skip("code for a Cortex-M0 sets up no guard, and a Cortex-M3 without one locks up")
     what, registers = fault(machine, b"o")
     assert what == "stack overflow"
     assert registers["sp"] <= built.project.board.memory("data").start + 256

@@ -89,6 +89,11 @@ def test_wake_word_runs_on_a_cortex_m0(tmp_path: Path) -> None:
     check("strww_int8", "qemu-microbit", tmp_path)
 
 
+@pytest.mark.qemu
+def test_keyword_spotting_in_armv6m_code(tmp_path: Path) -> None:
+    check("kws_int8", "qemu-mps2-an385-m0", tmp_path)
+
+
 def test_what_cannot_fit_is_refused_before_the_build(tmp_path: Path) -> None:
     board = load_board("qemu-microbit")
     with pytest.raises(FitError, match=r"memory ram has 16,384 bytes, at least [\d,]+ too few"):

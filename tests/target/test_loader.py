@@ -57,6 +57,7 @@ def test_the_boards_and_cpus_that_are_promised() -> None:
         "host",
         "qemu-microbit",
         "qemu-mps2-an385",
+        "qemu-mps2-an385-m0",
         "qemu-mps2-an386",
         "qemu-mps2-an500",
         "qemu-mps2-an505",
@@ -102,10 +103,12 @@ def test_compiler_agrees_about_the_features(name: str) -> None:
             "fpu-half": bool(fpu & 2),
             "fpu-single": bool(fpu & 4),
             "fpu-double": bool(fpu & 8),
+            "mla": macros["__ARM_ARCH_ISA_THUMB"] == "2",
             "mul-long": macros["__ARM_ARCH_ISA_THUMB"] == "2",
             "mve": bool(mve & 1),
             "mve-float": bool(mve & 2),
             "saturate": "__ARM_FEATURE_SAT" in macros,
+            "thumb1": macros["__ARM_ARCH_ISA_THUMB"] == "1",
             "unaligned": "__ARM_FEATURE_UNALIGNED" in macros,
         }
         if name in ("cortex-m4", "cortex-m7", "cortex-m33"):
@@ -115,6 +118,7 @@ def test_compiler_agrees_about_the_features(name: str) -> None:
     elif cpu.family == "riscv":
         assert macros["__riscv_xlen"] == "32"
         assert cpu.has("mul-long") == cpu.has("divide") == ("__riscv_mul" in macros)
+        assert cpu.has("riscv-mul") == ("__riscv_mul" in macros and "__riscv_32e" not in macros)
         assert cpu.has("fpu-single") == (macros.get("__riscv_flen") is not None)
     else:
         assert "unaligned" in cpu.features

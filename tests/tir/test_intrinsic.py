@@ -141,8 +141,16 @@ def program(name: str, cases: list[tuple[int, ...]], constants: tuple[int, ...] 
     return Program(name, (*buffers, y), body, (), (y,))
 
 
+LONG_PRODUCT = ("-U__ARM_ARCH_ISA_THUMB",)
+NO_LONG_PRODUCT = ("-D__ARM_ARCH_ISA_THUMB=1",)
+"""A Cortex-M0's macro, under which helpers multiply in halves."""
+
+
+@pytest.mark.parametrize("core", [LONG_PRODUCT, NO_LONG_PRODUCT])
 @pytest.mark.parametrize("name", INTEGER)
-def test_c_is_exact(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_c_is_exact(
+    name: str, core: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     rng = random.Random(name)
     cases = [arguments(name, rng) for _ in range(20000)]
     wanted = [EXACT[name](*values) for values in cases]
@@ -154,7 +162,7 @@ def test_c_is_exact(name: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
             chosen = [i for i, values in enumerate(cases) if values[-1] == last]
             programs.append(program(name, [cases[i] for i in chosen], (last,)))
             expected.append([wanted[i] for i in chosen])
-    library = CLibrary(programs, tmp_path)
+    library = CLibrary(programs, tmp_path, *core)
     for i, values in enumerate(expected):
         (found,) = library.run(i, {}).values()
         np.testing.assert_array_equal(found, values)
