@@ -20,6 +20,7 @@ from microtvm.device.count import (
 )
 from microtvm.doctor import install_line
 from microtvm.errors import BoardError, DeviceError, ToolError, UserError
+from microtvm.lower.budget import DEFAULT_BUDGET
 from microtvm.npz import Inputs, random_inputs
 from microtvm.pipeline import compile_model, is_taken
 from microtvm.project import (
@@ -107,6 +108,7 @@ def prepare(
     progress: Progress = silent,
     strip_edges: bool = False,
     fold_channels: bool = True,
+    flash_budget: str | float = DEFAULT_BUDGET,
     planner: str = "auto",
 ) -> Project:
     """A model file to a built project for `board` in `folder`, which must be new or empty.
@@ -124,6 +126,7 @@ def prepare(
         prefix=prefix_of(model),
         strip_edges=strip_edges,
         fold_channels=fold_channels,
+        flash_budget=flash_budget,
         planner=planner,
     )
     library = folder / "library"

@@ -16,8 +16,8 @@ from microtvm.errors import UserError
 from microtvm.frontend import load_model
 from microtvm.graph.ir import Graph
 from microtvm.graph.text import print_graph
-from microtvm.isa.schedule import Choice
-from microtvm.lower.kernel import Kernel, lower_group, small_groups
+from microtvm.lower.budget import DEFAULT_BUDGET, FlashBudget, choose
+from microtvm.lower.kernel import Kernel, lower_group
 from microtvm.memory.picture import picture
 from microtvm.ops.verify import verify
 from microtvm.passes import FOLD_CHANNELS, PASSES
@@ -48,6 +48,7 @@ def compile_model(
     planner: str = "auto",
     strip_edges: bool = False,
     fold_channels: bool = True,
+    flash_budget: str | float = DEFAULT_BUDGET,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A model file to a model library for a CPU.
@@ -55,12 +56,19 @@ def compile_model(
     `prefix` names the library and all its C symbols (by default the file's name made an
     identifier); `planner` is one of memory.PLANNERS; `strip_edges` drops float or uint8 conversions
     at a quantised model's inputs and outputs; without `fold_channels` every tensor has all its
-    channels. Raises ModelError for what can't be compiled.
+    channels; `flash_budget` is what weights may take in flash, as a multiple of their size in int8
+    or in bytes (see `FlashBudget`). Raises ModelError for what can't be compiled.
     """
     graph = load_model(model, strip_edges=strip_edges)
     dump("import", print_graph(graph))
     return compile_graph(
-        graph, cpu, prefix=prefix, planner=planner, fold_channels=fold_channels, dump=dump
+        graph,
+        cpu,
+        prefix=prefix,
+        planner=planner,
+        fold_channels=fold_channels,
+        flash_budget=flash_budget,
+        dump=dump,
     )
 
 
@@ -71,9 +79,11 @@ def compile_graph(
     prefix: str | None = None,
     planner: str = "auto",
     fold_channels: bool = True,
+    flash_budget: str | float = DEFAULT_BUDGET,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A verified graph to a model library; see `compile_model`."""
+    budget = FlashBudget.of(flash_budget)
     for transformation in PASSES:
         if transformation is FOLD_CHANNELS and not fold_channels:
             continue
@@ -82,9 +92,10 @@ def compile_graph(
         dump(transformation.name, print_graph(graph))
     fused = fuse(graph)
     dump("fuse", "\n".join(f"{g.name}: {', '.join(n.name for n in g.nodes)}" for g in fused.groups))
-    small = small_groups(graph, fused.groups)
+    choices = choose(graph, fused.groups, cpu, budget)
     kernels = tuple(
-        lower_group(graph, group, cpu, Choice(small=group.name in small)) for group in fused.groups
+        lower_group(graph, group, cpu, choice)
+        for group, choice in zip(fused.groups, choices, strict=True)
     )
     dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
     layout = lay_out(fused, kernels, planner=planner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from microtvm.check import Check, check_model
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import compile_options
 from microtvm.inference import prefix_of
+from microtvm.lower.kernel import Kernel
 from microtvm.memory import PLANNERS
 from microtvm.pipeline import STAGES, compile_model
 from microtvm.target import load_cpu
@@ -100,8 +102,22 @@ def compile_(
                 f"{layout.plan.lower_bound_bytes:,}",
             ),
             ("weights", f"{metadata['weights_bytes']:,}"),
+            *_weights_by_template(compiled.kernels),
         ],
     )
+
+
+def _weights_by_template(kernels: Sequence[Kernel]) -> list[tuple[str, str]]:
+    """Which templates scheduled the operators that have constants, and what those take."""
+    found: dict[str, list[int]] = {}
+    for kernel in kernels:
+        size = sum(b.data.nbytes for b in kernel.constants if b.data is not None)
+        if size:
+            found.setdefault(kernel.choice.template, []).append(size)
+    return [
+        (f"  {name} ({len(sizes)} operator{'s' * (len(sizes) > 1)})", f"{sum(sizes):,}")
+        for name, sizes in found.items()
+    ]
 
 
 @click.command()

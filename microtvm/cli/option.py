@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from microtvm.lower.budget import DEFAULT_BUDGET
+
 _OPTIONS = (
     click.option(
         "--strip-edges", is_flag=True, help="Drop float or uint8 conversions at the edges."
@@ -15,6 +17,14 @@ _OPTIONS = (
         "--fold-channels/--no-fold-channels",
         default=True,
         help="Leave out channels that are constant for every input (`microtvm check` lists them).",
+    ),
+    click.option(
+        "--flash-budget",
+        metavar="FACTOR|BYTES",
+        default=str(DEFAULT_BUDGET),
+        show_default=True,
+        help="What weights may take in flash, where more of it makes the model faster: "
+        "a multiple of their size in int8, or bytes such as 200K or 1M.",
     ),
 )
 

@@ -385,6 +385,8 @@ class _Writer:
                 "inputs": list(k.group.inputs),
                 "outputs": list(k.group.outputs),
                 "macs": k.macs,
+                "template": k.choice.template,
+                "knobs": dict(k.choice.knobs),
             }
             for k, f in zip(self.kernels, self.functions, strict=True)
         ]

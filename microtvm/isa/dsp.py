@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from microtvm.isa.dsp_cost import product_cost
 from microtvm.isa.dsp_gather import gather_product
 from microtvm.isa.dsp_layout import (
     COLUMNS,
@@ -20,6 +21,7 @@ from microtvm.isa.dsp_layout import (
 from microtvm.isa.dsp_operand import GROUP, Operands, rewrite
 from microtvm.isa.dsp_tile import ANY_UNROLL, Tile
 from microtvm.isa.dsp_unpack import unpack
+from microtvm.isa.dsp_winograd import FILTERS, winograd_cost, winograd_product
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.te.stage import Stage
 from microtvm.tir.simplify import Linear
@@ -157,7 +159,15 @@ def _window(acc: Stage, operands: Operands) -> Window | None:
 _NEEDS = frozenset({"dsp"})
 
 TEMPLATES = (
-    Template("dsp.matrix_product", matrix_product, _NEEDS, SPACE),
-    Template("dsp.gather_product", gather_product, _NEEDS, SPACE),
-    Template("dsp.window_product", window_product, _NEEDS, SPACE),
+    Template("dsp.matrix_product", matrix_product, _NEEDS, SPACE, product_cost),
+    Template("dsp.gather_product", gather_product, _NEEDS, SPACE, product_cost),
+    Template("dsp.window_product", window_product, _NEEDS, SPACE, product_cost),
+    Template(
+        "dsp.winograd_product",
+        winograd_product,
+        _NEEDS,
+        FILTERS,
+        winograd_cost,
+        by_name=True,
+    ),
 )

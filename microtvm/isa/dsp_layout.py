@@ -79,7 +79,7 @@ def tensorize(acc: Stage, tile: Tile, out: Stage, at: IterVar) -> None:
     acc.compute_at(out, at)
     acc.set_scope("register")
     rows, columns = acc.axis[-2:]
-    *outer, k, which = acc.reduce_axis
+    *outer, which, k = acc.reduce_axis
     group, pair = acc.split(k, GROUP // 2)
     around, runs = outer[:-1], outer[-1:]
     acc.reorder(*around, rows, columns, *runs, group, which, pair)

@@ -235,7 +235,7 @@ def replace_sum(
         place = (i[-1], *around, pair.var)
         left = x[(*lead(i, around), pair.var, which.var)].astype("int32")
         right = factor(form, lambda *parity: w[(*place, *parity)], which.var)
-        return te_sum(left * right, axis=[*outer, pair, which], init=init[i[-1]])
+        return te_sum(left * right, axis=[*outer, which, pair], init=init[i[-1]])
 
     acc: Tensor = compute(shape, acc_element, stage.name)
     readers = schedule.readers(old)
@@ -251,10 +251,7 @@ def replace_sum(
 
     schedule.replace(old, value)
     if form == "pairs":
-        for reader in readers:
-            reader.bodies = tuple(
-                rewritten(b, lambda n: _shifted_less(n, acc)) for b in reader.bodies
-            )
+        shift_less(readers, acc)
     return Product(x, w, acc)
 
 
@@ -290,16 +287,37 @@ def _bias_of(schedule: Schedule, old: Tensor) -> Array | None:
     return data.astype(np.int64)
 
 
-def _shifted_less(node: Expr, acc: Tensor) -> Expr | None:
-    """A short requantisation doubles its argument: whole acc / 256 becomes acc / 128."""
-    if not isinstance(node, Call) or node.name not in SHORT_FORMS:
+def shift_less(readers: Sequence[Stage], acc: Tensor) -> None:
+    """Let short requantisations of acc >> n, which must be exact, read twice that: one shift less.
+
+    They double their argument, and have a variant that does not. A constant may be added to it.
+    """
+
+    def step(node: Expr) -> Expr | None:
+        if not isinstance(node, Call) or node.name not in SHORT_FORMS:
+            return None
+        twice = _twice(node.args[0], acc)
+        return None if twice is None else call(f"{node.name}_doubled", twice, *node.args[1:])
+
+    for reader in readers:
+        reader.bodies = tuple(rewritten(b, step) for b in reader.bodies)
+
+
+def _twice(value: Expr, acc: Tensor) -> Expr | None:
+    """Twice acc >> n, or that plus an element of a constant; None for anything else."""
+    if not isinstance(value, BinOp):
         return None
-    value = node.args[0]
-    if not (isinstance(value, BinOp) and value.op == ">>" and isinstance(value.a, Read)):
+    left, right = value.a, value.b
+    if value.op == "+" and isinstance(right, Read) and right.source.data is not None:
+        wide = right.source.data.astype(np.int64) * 2
+        first = _twice(left, acc)
+        if first is None or not np.array_equal(wide, wide.astype(right.source.data.dtype)):
+            return None
+        doubled = constant(wide.astype(right.source.data.dtype), f"{right.source.name}_doubled")
+        return first + Read(doubled, right.indices)
+    if value.op != ">>" or not isinstance(left, Read) or left.source is not acc:
         return None
-    if value.a.source is not acc:
-        return None
-    return call(f"{node.name}_doubled", value.a >> 7, *node.args[1:])
+    return left >> (right.value - 1) if isinstance(right, IntImm) and right.value > 0 else None
 
 
 @dataclass(frozen=True)

@@ -87,7 +87,7 @@ class Tile:
     def assembly(self) -> list[str]:
         """The instructions, on accumulators a<r><c>, pointers x and w, scratch t0 and on, limit."""
         lines: list[str] = []
-        if self.fresh:
+        if self.fresh and (self._loops or self.rows == 1):
             lines += [f"movs %[a{r}{c}], #0" for r in range(self.rows) for c in range(self.columns)]
         if self.any_depth:
             lines += [*_reached("whole", "beq 2f"), *self._pass(1, 1, "whole"), "2:"]
@@ -132,6 +132,8 @@ class Tile:
         x = [f"t{k}" for k in range(self.columns, self.temporaries)]
         # Pairs meet the odd words as they are, and are unpacked to their evens in place.
         halves = (1, 0) if self.form == "pairs" else (0, 1)
+        # A tile without a loop begins with products that nothing is added to.
+        first = self.fresh and not self._loops and u == 0
         lines = []
         for position, half in enumerate(halves):
             unpack = []
@@ -150,7 +152,9 @@ class Tile:
                 for r in rows:
                     for c in range(self.columns):
                         acc = f"%[a{r}{c}]"
-                        lines.append(f"smlad {acc}, %[{x[r - begin]}], %[t{c}], {acc}")
+                        factors = f"{acc}, %[{x[r - begin]}], %[t{c}]"
+                        start = first and position == 0
+                        lines.append(f"smuad {factors}" if start else f"smlad {factors}, {acc}")
         return lines
 
     def _row_group(self, u: int) -> list[str]:
@@ -206,6 +210,8 @@ class Tile:
         ends = ["whole"] if self.any_depth else []
         ends += ["limit"] if self._loops else []
         limit = ", ".join(f"[{end}] MTVM_TILE_LIMIT({end})" for end in ends)
+        # Pointers that stay as they are may serve the next tile.
+        limit = limit or '[x] "r"(x), [w] "r"(w)'
         text = "".join(f'        "{line}\\n\\t"\n' for line in self.assembly())
         text = text.replace('"MOVE ', 'MTVM_TILE_MOVE " ')
         depth = "4 * groups" if self.counted else str(self.groups * 4)
@@ -235,7 +241,7 @@ class Tile:
             "    __asm__ volatile(",
             text.rstrip("\n"),
             "        : " + "\n".join(_wrapped(outs, "          ", ",")).lstrip(),
-            '          [x] "+r"(x), [w] "+r"(w),',
+            *(['          [x] "+r"(x), [w] "+r"(w),'] if self._loops else []),
             "          " + ", ".join(f'[{t}] "=&r"({t})' for t in scratch),
             f"        : {limit}",
             '        : "cc", "memory");',

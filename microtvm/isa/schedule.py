@@ -5,7 +5,8 @@ The choice is by what it is and what the core has, never by an operator's name.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from microtvm.errors import ScheduleError
@@ -20,7 +21,7 @@ from microtvm.isa import (
     riscv_tile,
     thumb1_tile,
 )
-from microtvm.isa.template import Expression, Knob, Template
+from microtvm.isa.template import Cost, Expression, Knob, Template
 from microtvm.target import Cpu
 from microtvm.te.schedule import Schedule
 
@@ -42,7 +43,8 @@ TEMPLATES: tuple[Template, ...] = (
 class Choice:
     """How one kernel is scheduled: data, which can be stored.
 
-    `template` names one (by default the first that takes the expression); `knobs` are those that
+    `template` names one (by default the first that takes the expression and needs no name);
+    `knobs` are those that
     shall differ from the template's defaults.
     """
 
@@ -60,7 +62,7 @@ def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
     """
     expression = Expression(s, small=choice.small)
     for template in TEMPLATES:
-        if choice.template and template.name != choice.template:
+        if template.name != choice.template if choice.template else template.by_name:
             continue
         if all(cpu.has(f) for f in template.needs) and template.take(
             expression, template.knobs(choice.knobs if choice.template else {})
@@ -70,3 +72,28 @@ def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
         f"template {choice.template!r} does not take this expression on {cpu.name}",
         hint=f"there are {', '.join(t.name for t in TEMPLATES)}",
     )
+
+
+def alternatives(make: Callable[[], Schedule], cpu: Cpu) -> list[tuple[Choice, Cost]]:
+    """How an expression may be scheduled on a core and what each way costs, the default first.
+
+    They are those of the template that takes the expression by default, with all values of its
+    knobs, and those of templates that must be asked for. Empty where the default's cost is not
+    known. `make` makes a new schedule of the expression.
+    """
+    default = Choice(apply(make(), cpu, Choice()))
+    expression = Expression(make())
+    found: list[tuple[Choice, Cost]] = []
+    for template in sorted(TEMPLATES, key=lambda t: t.name != default.template):
+        usable = all(cpu.has(f) for f in template.needs)
+        if not usable or not (template.by_name or template.name == default.template):
+            continue
+        # The product's first element has all defaults.
+        for values in itertools.product(*template.space.values()):
+            knobs = dict(zip(template.space, values, strict=True))
+            cost = template.cost(expression, knobs)
+            if cost is not None:
+                found.append((Choice(template.name, knobs), cost))
+        if not found:
+            break
+    return found

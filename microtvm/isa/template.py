@@ -44,11 +44,22 @@ class Expression:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a schedule takes, to compare it with others of the same expression."""
+
+    weight_bytes: int
+    """Constants in the form in which they are stored."""
+    instructions: float
+    """An estimate, without what all of the compared schedules have."""
+
+
+@dataclass(frozen=True)
 class Template:
     """A way to schedule expressions of one pattern on cores that have what it needs.
 
     `take` schedules the expression and returns True, or returns False and changes nothing. `space`
-    declares the knobs: for each its possible values, the shipped default first.
+    declares the knobs: for each its possible values, the shipped default first. `cost` estimates
+    what taking the expression costs, without changing it; None where the template can't take it.
     """
 
     name: str
@@ -56,6 +67,9 @@ class Template:
     needs: frozenset[str] = frozenset()
     """Features of `boards/cpu/*.toml`."""
     space: Mapping[str, tuple[Knob, ...]] = field(default_factory=dict)
+    cost: Callable[[Expression, Mapping[str, Knob]], Cost | None] = lambda expression, knobs: None
+    by_name: bool = False
+    """Only taken where it is asked for: what it costs decides, not that it takes an expression."""
 
     def knobs(self, given: Mapping[str, Knob]) -> dict[str, Knob]:
         """The given knobs, and defaults for the others; ScheduleError outside the space."""

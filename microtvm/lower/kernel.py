@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from microtvm import te
 from microtvm.errors import IRError
@@ -35,6 +35,8 @@ class Kernel:
     """
     macs: int
     """Multiply-accumulates of one run, padding counted."""
+    choice: Choice = field(default_factory=Choice)
+    """The template that scheduled it, and its knobs other than defaults; none for a user's own."""
 
     @property
     def constants(self) -> tuple[Buffer, ...]:
@@ -59,37 +61,52 @@ def _macs(graph: Graph, group: Group) -> int:
     return sum(find(n.op).macs(NodeContext.of(graph, n)) for n in group.nodes)
 
 
+@dataclass(frozen=True, eq=False)
+class GroupExpression:
+    """A group as a tensor expression: its inputs and outputs, in the group's order."""
+
+    args: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+
+    @staticmethod
+    def of(graph: Graph, group: Group) -> GroupExpression:
+        """The nodes' expressions, one reading the other."""
+        tensors: dict[str, Tensor] = {}
+        for node in group.nodes:
+            ctx = NodeContext.of(graph, node)
+            op = find(node.op)
+            views = op.views(ctx).inputs
+            if op.elementwise and views != tuple(t.shape for t in ctx.inputs):
+                # An expression over vectors names no axis: it takes the shape in which they come.
+                views = _shapes_now(ctx, tensors, views)
+            inputs = []
+            for position, (value, shape) in enumerate(zip(node.inputs, views, strict=True)):
+                if value in graph.constants:
+                    array = graph.constants[value].reshape(shape)
+                    inputs.append(te.constant(array, f"{node.op}_{position}"))
+                    continue
+                if value not in tensors:
+                    count = sum(t.op is None for t in tensors.values())
+                    tensors[value] = te.placeholder(shape, graph.types[value].dtype, f"x{count}")
+                inputs.append(reshaped(tensors[value], shape))
+            tensors.update(zip(node.outputs, op.compute(ctx, inputs), strict=True))
+        return GroupExpression(
+            tuple(tensors[v] for v in group.inputs), tuple(tensors[v] for v in group.outputs)
+        )
+
+
 def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = None) -> Kernel:
-    """The loop program of one group for a core; `choice` are the schedule's knobs."""
-    tensors: dict[str, Tensor] = {}
-    args: list[Tensor] = []
-    for node in group.nodes:
-        ctx = NodeContext.of(graph, node)
-        op = find(node.op)
-        views = op.views(ctx).inputs
-        if op.elementwise and views != tuple(t.shape for t in ctx.inputs):
-            # An expression over vectors names no axis: it takes the shape in which they come.
-            views = _shapes_now(ctx, tensors, views)
-        inputs = []
-        for position, (value, shape) in enumerate(zip(node.inputs, views, strict=True)):
-            if value in graph.constants:
-                array = graph.constants[value].reshape(shape)
-                inputs.append(te.constant(array, f"{node.op}_{position}"))
-                continue
-            if value not in tensors:
-                made = te.placeholder(shape, graph.types[value].dtype, f"x{len(args)}")
-                tensors[value] = made
-                args.append(made)
-            inputs.append(reshaped(tensors[value], shape))
-        tensors.update(zip(node.outputs, op.compute(ctx, inputs), strict=True))
-    order = [tensors[v] for v in group.inputs]
-    outputs = [tensors[v] for v in group.outputs]
-    schedule = te.create_schedule(outputs)
-    apply(schedule, cpu, choice or Choice())
-    program = te.lower(schedule, [*order, *outputs], group.name, notes=_notes(graph, group))
+    """The loop program of one group for a core; `choice` says how it is scheduled."""
+    made = GroupExpression.of(graph, group)
+    schedule = te.create_schedule(made.outputs)
+    asked = choice or Choice()
+    template = apply(schedule, cpu, asked)
+    program = te.lower(
+        schedule, [*made.args, *made.outputs], group.name, notes=_notes(graph, group)
+    )
     macs = _macs(graph, group)
-    in_place = overwritable(program, program.params[: len(order)])
-    return Kernel(group, program, in_place, macs)
+    in_place = overwritable(program, program.params[: len(made.args)])
+    return Kernel(group, program, in_place, macs, replace(asked, template=template))
 
 
 def _shapes_now(

@@ -203,19 +203,22 @@ class Matcher:
         if before is None:
             self.views[pattern.source] = view
             return not numbers
-        if before.buffer is not view.buffer or len(numbers) > 1:
+        if before.buffer is not view.buffer:
             return False
         strides = list(before.strides)
         distance = self._distance(before, view)
-        for d, number in numbers.items():
-            # Elements 0 and `number` of a dimension that no axis runs along tell its stride.
-            if distance is None or distance % number:
-                return False
-            if strides[d] not in (0, distance // number):
-                return False
-            strides[d] = distance // number
+        if distance is None:
+            return False
+        # Elements 0 and `number` of a dimension that no axis runs along tell its stride, where
+        # those of the others are known.
+        unknown = [d for d in numbers if not strides[d]]
+        left = distance - sum(strides[d] * number for d, number in numbers.items())
+        if len(unknown) == 1:
+            strides[unknown[0]], left = divmod(left, numbers[unknown[0]])
+        if left:
+            return False
         self.views[pattern.source] = Operand(before.buffer, before.indices, tuple(strides))
-        return (distance == 0 or bool(numbers)) and all(
+        return all(
             a == b or d in numbers or (isinstance(p, IntImm) and b == 0)
             for d, (a, b, p) in enumerate(zip(strides, view.strides, pattern.indices, strict=True))
         )

@@ -146,6 +146,27 @@ def test_channels_are_folded_unless_told(
     assert cli.ok("run", model, "--board", "host", "--json", *words).json["macs"] == macs
 
 
+@pytest.mark.parametrize(("words", "taken"), [((), 3), (("--flash-budget", "1"), 0)])
+def test_weights_grow_within_a_budget(
+    cli: CommandLine, tmp_path: Path, words: tuple[str, ...], taken: int
+) -> None:
+    model = model_file("resnet8_int8")
+    text = cli.ok("compile", model, "-o", tmp_path / "library", *words).out
+    cli.ok("create", model, "--board", M4, "-o", tmp_path / "project", *words)
+    libraries = [read_library(tmp_path / "library"), load_project(tmp_path / "project").library]
+    for library in libraries:
+        found = [o["knobs"].get("stored", False) for o in library.metadata["operators"]]
+        assert sum(found) == taken
+    assert "dsp.winograd_product (4 operators)" in text
+    assert "dsp.gather_product (1 operator)" in text
+
+
+@pytest.mark.parametrize("budget", ["none", "0.5", "1K"])
+def test_a_budget_that_makes_no_sense(cli: CommandLine, budget: str) -> None:
+    words = ("compile", model_file("resnet8_int8"), "--flash-budget", budget)
+    assert "flash budget" in cli.refused(*words)
+
+
 def test_boards_are_all_listed(cli: CommandLine) -> None:
     found = cli.ok("boards", "--json").json["boards"]
     assert [board["name"] for board in found] == list_boards()

@@ -11,6 +11,7 @@ import numpy as np
 
 from microtvm.codegen.c_kernel import Kernel, helper_source, kernel
 from microtvm.codegen.c_type import storage_type
+from microtvm.codegen.library import model_header
 from microtvm.tir.stmt import Buffer, Program
 from microtvm.util import Array
 from tests.conftest import require_tool
@@ -31,6 +32,9 @@ def c_file(programs: Sequence[Program]) -> str:
     """A C file with a function `entry_<i>(void *const *)` for each program."""
     kernels = [kernel(p, f"kernel_{i}") for i, p in enumerate(programs)]
     lines = ["#include <stdint.h>"]
+    if any(k.intrinsics for k in kernels):
+        # What generated libraries give to register tiles.
+        lines += ["#include <string.h>", model_header()]
     lines += [f"#include <{h}>" for h in sorted({h for k in kernels for h in k.headers})]
     helpers = dict.fromkeys(h for k in kernels for h in k.helpers)
     lines += [helper_source(h) for h in helpers]

@@ -104,6 +104,63 @@ def test_a_stride_between_two_numbers(turned: bool, tmp_path: Path) -> None:
     check_compiled([(program, inputs, reference([y], inputs))], tmp_path)
 
 
+def corners(name: str = "corners") -> TensorIntrin:
+    """out[i] of the four corners of a 3x2 window, in[i, 0 or 2, 0 or 1]."""
+    a = te.placeholder((4, 3, 2), "int32", "a")
+    out = te.compute(
+        (4,), lambda i: a[i, 0, 0] * 3 - a[i, 0, 1] * 5 + a[i, 2, 0] * 7 - a[i, 2, 1], "out"
+    )
+    source = f"""\
+static void {name}(int32_t *y, const int32_t *a, int32_t item, int32_t row, int32_t column)
+{{
+    for (int32_t i = 0; i < 4; ++i) {{
+        const int32_t *const x = a + i * item;
+        y[i] = x[0] * 3 - x[column] * 5 + x[2 * row] * 7 - x[2 * row + column];
+    }}
+}}
+"""
+
+    def call(operands: list[COperand]) -> str:
+        y, x = operands
+        return f"{name}({y.text}, {x.text}, {', '.join(map(str, x.strides))});"
+
+    return te.decl_tensor_intrin(name, out, [a], call, source)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_strides_along_two_dimensions_of_numbers(order: tuple[int, ...], tmp_path: Path) -> None:
+    shape = tuple((8, 3, 2)[d] for d in order)
+    x = te.placeholder(shape, "int32", "x")
+
+    def at(*index: te.Expr | int) -> te.Expr:
+        return x[tuple(index[d] for d in order)]
+
+    y = te.compute(
+        (8,), lambda i: at(i, 0, 0) * 3 - at(i, 0, 1) * 5 + at(i, 2, 0) * 7 - at(i, 2, 1), "y"
+    )
+    s = te.create_schedule([y])
+    _, inner = s[y].split(s[y].axis[0], 4)
+    s[y].tensorize(inner, corners())
+    inputs = {x: np.random.default_rng(4).integers(-99, 99, x.shape).astype(np.int32)}
+    program = check(s, inputs)
+    assert any(isinstance(stmt, IntrinsicCall) for stmt in walk(program.body))
+    check_compiled([(program, inputs, reference([y], inputs))], tmp_path)
+
+
+@pytest.mark.parametrize("last", [(1, 1), (2, 0), (0, 1)])
+def test_a_corner_elsewhere(last: tuple[int, int]) -> None:
+    """What other corners tell of the strides must hold for the last one."""
+    x = te.placeholder((8, 3, 2), "int32", "x")
+    y = te.compute(
+        (8,), lambda i: x[i, 0, 0] * 3 - x[i, 0, 1] * 5 + x[i, 2, 0] * 7 - x[(i, *last)], "y"
+    )
+    s = te.create_schedule([y])
+    _, inner = s[y].split(s[y].axis[0], 4)
+    s[y].tensorize(inner, corners())
+    with pytest.raises(ScheduleError, match="can't be tensorized by corners: the expressions"):
+        te.lower(s, [x, y])
+
+
 def test_two_elements_that_are_no_row() -> None:
     x = te.placeholder((8, 3), "int32", "x")
     z = te.placeholder((8, 3), "int32", "z")
