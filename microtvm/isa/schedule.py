@@ -9,12 +9,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from microtvm.errors import ScheduleError
-from microtvm.isa import dsp, elementwise, generic
+from microtvm.isa import (
+    dsp,
+    elementwise,
+    generic,
+    helium,
+    helium_depthwise,
+    helium_elementwise,
+)
 from microtvm.isa.template import Expression, Knob, Template
 from microtvm.target import Cpu
 from microtvm.te.schedule import Schedule
 
-TEMPLATES: tuple[Template, ...] = (*dsp.TEMPLATES, *elementwise.TEMPLATES, *generic.TEMPLATES)
+TEMPLATES: tuple[Template, ...] = (
+    *helium.TEMPLATES,
+    *helium_depthwise.TEMPLATES,
+    *helium_elementwise.TEMPLATES,
+    *dsp.TEMPLATES,
+    *elementwise.TEMPLATES,
+    *generic.TEMPLATES,
+)
 """All of them, those that need most of a core first; the last one takes anything on any core."""
 
 

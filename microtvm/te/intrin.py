@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from microtvm.errors import ScheduleError
 from microtvm.te.layout import strides_of
 from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor
-from microtvm.tir.expr import BinOp, Call, Cast, Expr, FloatImm, IntImm, Read, Select, Var, binary
+from microtvm.tir.expr import (
+    BinOp,
+    Call,
+    Cast,
+    Expr,
+    FloatImm,
+    IntImm,
+    Param,
+    Read,
+    Select,
+    Var,
+    binary,
+)
 from microtvm.tir.simplify import Linear
 from microtvm.tir.stmt import Buffer, For, IntrinsicCall, Operand, Stmt, Store, sequence
 from microtvm.tir.traversal import substitute, transform, uses
@@ -39,6 +51,12 @@ class TensorIntrin:
     """Further operands of the C text: numbers, so that calls which differ in them share it."""
     fresh: bool = False
     """Whether a reduction overwrites its output, not adds to it: it must be the whole reduction."""
+    lengths: tuple[IterVar, ...] = ()
+    """Axes of the meaning whose extents the C text is told, after `scalars`."""
+    numbers: tuple[Var, ...] = ()
+    """Numbers of the meaning that the C text is told, after `lengths`."""
+    guard: str = ""
+    """The C macro that is defined where the text compiles; elsewhere its meaning is printed."""
 
     def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
         """The declared shapes: the output's, then the inputs'."""
@@ -54,12 +72,14 @@ class TensorIntrin:
 
     def reference(self, call: IntrinsicCall) -> Stmt:
         """The call's meaning as loops over the same buffers."""
-        fresh: dict[Expr, Expr] = {}
-        loops: list[tuple[Var, int]] = []
+        told = iter(call.scalars[len(self.scalars) :])
+        lengths = {a: next(told) for a in self.lengths}
+        fresh: dict[Expr, Expr] = dict(zip(self.numbers, told, strict=True))
+        loops: list[tuple[Var, Expr]] = []
         for axis in (*self.op.axis, *self.op.reduce_axis):
             var = Var(axis.name)
             fresh[axis.var] = var
-            loops.append((var, axis.extent))
+            loops.append((var, lengths.get(axis, IntImm(axis.extent))))
         body = self.op.bodies[0]
         views = dict(zip(self.inputs, call.operands[1:], strict=True))
 
@@ -77,12 +97,12 @@ class TensorIntrin:
             value = body.combine(Read(out.buffer, place), value)
         stmt: Stmt = Store(out.buffer, place, value)
         for var, extent in reversed(loops):
-            stmt = For(var, IntImm(0), IntImm(extent), stmt)
+            stmt = For(var, IntImm(0), extent, stmt)
         if not self.fresh or not isinstance(body, Reduce):
             return stmt
         start: Stmt = Store(out.buffer, place, body.start())
         for var, extent in reversed(loops[: len(self.op.axis)]):
-            start = For(var, IntImm(0), IntImm(extent), start)
+            start = For(var, IntImm(0), extent, start)
         return sequence(start, stmt)
 
 
@@ -120,11 +140,17 @@ def declare(
     scalars: Sequence[int] = (),
     *,
     fresh: bool = False,
+    lengths: Sequence[IterVar] = (),
+    numbers: Sequence[Var] = (),
+    guard: str = "",
 ) -> TensorIntrin:
     """An intrinsic that means `out`, a compute over the placeholders `inputs`."""
     if out.op is None or len(out.op.bodies) != 1:
         raise ScheduleError(f"intrinsic {name}: its meaning must be one compute with one output")
-    return TensorIntrin(name, out.op, tuple(inputs), call, source, tuple(scalars), fresh)
+    return TensorIntrin(
+        name, out.op, tuple(inputs), call, source, tuple(scalars), fresh,
+        tuple(lengths), tuple(numbers), guard,
+    )  # fmt: skip
 
 
 class Matcher:
@@ -142,6 +168,7 @@ class Matcher:
         self.axes = tuple(axes)
         self.stage_name = stage_name
         self.views: dict[Tensor, Operand] = {}
+        self.found: dict[Var, Expr] = {}
 
     def fail(self, why: str) -> ScheduleError:
         """The error for a mismatch."""
@@ -159,9 +186,22 @@ class Matcher:
             raise self.fail(f"its input {missing[0]} is not used")
         return tuple(self.views[t] for t in self.intrin.inputs)
 
+    def scalars(self) -> tuple[Expr, ...]:
+        """The call's scalars: what the intrinsic says itself, its lengths, the numbers found."""
+        missing = [v.name for v in self.intrin.numbers if v not in self.found]
+        if missing:
+            raise self.fail(f"its number {missing[0]} is not used")
+        lengths = (a.extent for a in self.intrin.lengths)
+        told = (IntImm(v) for v in (*self.intrin.scalars, *lengths))
+        return (*told, *(self.found[v] for v in self.intrin.numbers))
+
     def _unify(self, pattern: Expr, actual: Expr) -> bool:
         if isinstance(pattern, Read) and pattern.source in self.intrin.inputs:
             return isinstance(actual, Read) and self._bind(pattern, actual)
+        if isinstance(pattern, Var) and pattern in self.intrin.numbers:
+            if not isinstance(actual, IntImm | Param) or actual.dtype != pattern.dtype:
+                return False
+            return self.found.setdefault(pattern, actual) is actual
         if isinstance(pattern, IntImm | FloatImm | Var):
             return pattern is actual
         if type(pattern) is not type(actual) or pattern.dtype != actual.dtype:
@@ -169,10 +209,10 @@ class Matcher:
         if isinstance(pattern, BinOp) and isinstance(actual, BinOp):
             if pattern.op != actual.op:
                 return False
-            saved = dict(self.views)
+            saved, found = dict(self.views), dict(self.found)
             if self._unify(pattern.a, actual.a) and self._unify(pattern.b, actual.b):
                 return True
-            self.views = saved
+            self.views, self.found = saved, found
             return (
                 pattern.op in COMMUTATIVE
                 and self._unify(pattern.a, actual.b)
@@ -241,35 +281,41 @@ def view_of(
 ) -> Operand | None:
     """The view in which element `pattern` is buffer[indices]; None if there is none.
 
-    `pattern` has one variable of the intrinsic for each dimension, or 0. Where an index alone is
-    not linear in them, the element's place in the whole buffer may be.
+    `pattern` has one index for each dimension: a sum of multiples of variables of the intrinsic, or
+    of other expressions of them, each in one dimension only. Where an index alone is not such a
+    sum, the element's place in the whole buffer may be.
     """
     variables = {a.var: a.extent for a in axes}
-    coefficients = dict.fromkeys(variables, 0)
+    single = {v for v, extent in variables.items() if extent == 1}
+    wanted = [Linear.of(p) for p in pattern]
+    atoms: set[Expr] = {*variables, *(a for p in wanted for a in p.terms)}
     parts = [
         (Linear.of(index), step)
         for index, step in zip(indices, strides_of(buffer.shape), strict=True)
     ]
-    if any(uses(a, variables) and a not in variables for part, _ in parts for a in part.terms):
+    if any(uses(a, variables) and a not in atoms for part, _ in parts for a in part.terms):
         parts = [(Linear.of(simplify(_place(buffer, indices))), 1)]
+    coefficients = dict.fromkeys(atoms, 0)
     for part, step in parts:
         for atom, c in part.terms.items():
-            if isinstance(atom, Var) and atom in variables:
+            if atom in atoms:
                 coefficients[atom] += c * step
             elif uses(atom, variables):
                 return None
     zero: dict[Expr, Expr] = {v: IntImm(0) for v in variables}
     base = tuple(simplify(substitute(index, zero)) for index in indices)
     strides = []
-    used = set()
-    for p in pattern:
-        if isinstance(p, IntImm) and p.value == 0:
-            strides.append(0)
-            continue
-        if not isinstance(p, Var) or p not in variables or p in used:
+    used: set[Expr] = set()
+    for p in wanted:
+        if p.constant or used & p.terms.keys():
             return None
-        used.add(p)
-        strides.append(coefficients[p])
-    if any(c and v not in used and variables[v] > 1 for v, c in coefficients.items()):
+        used |= p.terms.keys()
+        terms = [(atom, c) for atom, c in p.terms.items() if atom not in single]
+        found = {divmod(coefficients[atom], c) for atom, c in terms} or {(0, 0)}
+        ((stride, rest),) = found if len(found) == 1 else {(0, 1)}
+        if rest:
+            return None
+        strides.append(stride)
+    if any(c and a not in used and a not in single for a, c in coefficients.items()):
         return None
     return Operand(buffer, base, tuple(strides))

@@ -459,8 +459,7 @@ class _Lowering:
         )
         if out is None:
             raise matcher.fail("its output is not a box of the stage's tensor")
-        scalars = tuple(IntImm(v) for v in intrin.scalars)
-        return IntrinsicCall(intrin, (out, *matcher.operands()), scalars)
+        return IntrinsicCall(intrin, (out, *matcher.operands()), matcher.scalars())
 
 
 _Binding = tuple[dict[Expr, Expr], dict[Expr, Expr]]

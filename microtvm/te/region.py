@@ -133,7 +133,10 @@ class BoundInference:
                             absolute = self.analyzer.simplify(substitute(index, values))
                             spans[d].append(relax(absolute, inner, self.analyzer))
         return tuple(
-            self._union(found, axis.extent) for found, axis in zip(spans, stage.axis, strict=True)
+            Range(IntImm(0), axis.extent)
+            if axis in stage.whole
+            else self._union(found, axis.extent)
+            for found, axis in zip(spans, stage.axis, strict=True)
         )
 
     def _extent(self, axis: IterVar) -> int:
@@ -179,10 +182,13 @@ class BoundInference:
         reducing = stage.reduce_leaves()
         for relation in reversed(stage.relations):
             if isinstance(relation, Split):
-                value = local[relation.outer] * relation.factor + local[relation.inner]
-                local[relation.parent] = value
                 whole = extents[relation.parent]
-                if whole % relation.factor:
+                first = local[relation.outer] * relation.factor
+                if relation.overlap and whole % relation.factor:
+                    first = binary("min", first, IntImm(max(0, whole - relation.factor)))
+                value = first + local[relation.inner]
+                local[relation.parent] = value
+                if whole % relation.factor and not relation.overlap:
                     target = reduce_guards if relation.parent in reducing else guards
                     target.append(binary("<", value, IntImm(whole)))
             elif isinstance(relation, Fuse):

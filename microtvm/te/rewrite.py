@@ -81,10 +81,11 @@ def padded(
         places = zip(node.indices, node.source.shape, strict=True)
         return Read(node.source, tuple(within(i, n) for i, n in places))
 
-    moved = substitute(transform(body, step, {}), {axis.var: last})
     if not zero:
-        return moved
-    return Select(binary("<", longer.var, IntImm(axis.extent)), moved, const(0, body.dtype))
+        return substitute(transform(body, step, {}), {axis.var: last})
+    # Only the chosen side of a select is evaluated.
+    inside = substitute(body, {axis.var: longer.var})
+    return Select(binary("<", longer.var, IntImm(axis.extent)), inside, const(0, body.dtype))
 
 
 def read_copy(body: Expr, tensor: Tensor, copy: Tensor) -> Expr:

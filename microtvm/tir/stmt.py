@@ -135,6 +135,10 @@ class Intrinsic(Protocol):
     def name(self) -> str:
         """What messages and printed programs call it."""
 
+    @property
+    def guard(self) -> str:
+        """The C macro where its text compiles, '' for everywhere; elsewhere `reference` stands."""
+
     def reference(self, call: IntrinsicCall) -> Stmt:
         """The call's meaning as an ordinary loop nest over the same buffers."""
 
