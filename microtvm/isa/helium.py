@@ -290,27 +290,33 @@ def _plan(product: Product, runs: int, steps: int, x_run: int, tail: int = 0) ->
         return None
     out = product.out
     body = inlined(out, product.behind)
-    for together in _together(row.extent, rows):
-        epilogue = vector_map(body, [(out.axis[-2], together)], out.axis[-1], block)
+    for together, each in _together(row.extent, rows):
+        epilogue = vector_map(body, [(out.axis[-2], each)], out.axis[-1], block)
         if epilogue is not None:
-            return _Plan(product, tile, together, block, epilogue)
+            return _Plan(product, tile, together, each, block, epilogue)
     return None
 
 
-def _together(extent: int, rows: int) -> list[int]:
-    """Rows that go to the epilogue together: twice a tile's share more of what they read."""
-    twice = 2 * rows
-    wasted = -(-extent // twice) * twice - -(-extent // rows) * rows
-    return [twice, rows] if rows > 1 and wasted * 16 <= extent else [rows]
+def _together(extent: int, rows: int) -> list[tuple[int, int]]:
+    """Rows that are summed before the epilogue, and how many of them it takes at a time.
+
+    Twice a tile's rows share more of what they read, where their number wastes little; long
+    epilogues have registers for one row.
+    """
+    if rows == 1:
+        return [(1, 1)]
+    wasted = -(-extent // 4) * 4 - -(-extent // 2) * 2
+    few = [(2, 2), (2, 1)]
+    return [(4, 4), *few] if wasted * 16 <= extent else few
 
 
 class _Plan:
     """A product's tile and its epilogue: rows in tiles that may overlap, columns in blocks."""
 
     def __init__(
-        self, product: Product, tile: Tile, rows: int, block: int, epilogue: TensorIntrin
+        self, product: Product, tile: Tile, rows: int, each: int, block: int, epilogue: TensorIntrin
     ) -> None:
-        self.product, self.tile, self.rows = product, tile, rows
+        self.product, self.tile, self.rows, self.each = product, tile, rows, each
         self.block, self.epilogue = block, epilogue
         self.copies: list[Stage] = []
         """Stages to compute for each tile of rows."""
@@ -340,7 +346,7 @@ class _Plan:
         else:
             place, column = out.split(column, self.block)
             out.reorder(place, *inner, column)
-        out.tensorize([*inner, column][0], self.epilogue)
+        out.tensorize(row if self.each > 1 else column, self.epilogue)
         acc.compute_at(out, place)
         self._tensorize_sum()
 

@@ -89,6 +89,7 @@ def vector_map(
     return declare(
         writer.name, out, list(inputs.values()), writer.call, writer.source(),
         lengths=[out.op.axis[-1]], numbers=list(numbers.values()), guard=GUARD,
+        in_step=True,
     )  # fmt: skip
 
 

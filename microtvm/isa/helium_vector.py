@@ -147,6 +147,9 @@ class Vectors:
             return Value(self.parameters[node])
         if isinstance(node, Cast) and isinstance(node.value, Read) and node.dtype == "int32":
             return self.emit(node.value, row)
+        if isinstance(node, Cast) and isinstance(node.value, Cast) and node.dtype == "int32":
+            # What is narrowed fits: widened again, it is what it was.
+            return self.emit(node.value.value, row)
         if isinstance(node, Read):
             return self._load(node, row)
         if isinstance(node, BinOp) and node.dtype == "int32":
@@ -244,12 +247,7 @@ class Vectors:
             return value
         if value.number not in self._spread:
             made = self._spread[value.number] = Value()
-            immediate = value.number.isdigit() and int(value.number) < 256
-            text = (
-                f"vmov.i32 {{}}, #{value.number}"
-                if immediate
-                else (f"vdup.32 {{}}, {self.scalar(value.number)}")
-            )
+            text = _immediate(value.number) or f"vdup.32 {{}}, {self.scalar(value.number)}"
             self._before.append(Step(text, made, ()))
         return self._spread[value.number]
 
@@ -261,6 +259,14 @@ class Vectors:
         if key not in self._made:
             self._made[key] = self.make("vmvn {}, {}", value)
         return self._made[key]
+
+
+def _immediate(number: str) -> str:
+    """The instruction that spreads a small number; '' where there is none."""
+    value = int(number) if number.lstrip("-").isdigit() else None
+    if value is None or not -256 <= value < 256:
+        return ""
+    return f"vmov.i32 {{}}, #{value}" if value >= 0 else f"vmvn.i32 {{}}, #{~value}"
 
 
 def _step(index: Expr, axis: IterVar) -> int:

@@ -57,6 +57,8 @@ class TensorIntrin:
     """Numbers of the meaning that the C text is told, after `lengths`."""
     guard: str = ""
     """The C macro that is defined where the text compiles; elsewhere its meaning is printed."""
+    in_step: bool = False
+    """Whether each element is stored once, after those of its inputs at the same index are read."""
 
     def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
         """The declared shapes: the output's, then the inputs'."""
@@ -143,13 +145,14 @@ def declare(
     lengths: Sequence[IterVar] = (),
     numbers: Sequence[Var] = (),
     guard: str = "",
+    in_step: bool = False,
 ) -> TensorIntrin:
     """An intrinsic that means `out`, a compute over the placeholders `inputs`."""
     if out.op is None or len(out.op.bodies) != 1:
         raise ScheduleError(f"intrinsic {name}: its meaning must be one compute with one output")
     return TensorIntrin(
         name, out.op, tuple(inputs), call, source, tuple(scalars), fresh,
-        tuple(lengths), tuple(numbers), guard,
+        tuple(lengths), tuple(numbers), guard, in_step,
     )  # fmt: skip
 
 

@@ -293,6 +293,7 @@ class DotTile:
 
     name = "dot_tile"
     guard = ""
+    in_step = False
 
     def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
         return ((2, 2), (2, 4), (2, 4))
