@@ -307,7 +307,7 @@ def _together(extent: int, rows: int) -> list[tuple[int, int]]:
         return [(1, 1)]
     wasted = -(-extent // 4) * 4 - -(-extent // 2) * 2
     few = [(2, 2), (2, 1)]
-    return [(4, 4), *few] if wasted * 16 <= extent else few
+    return [(4, 4), *few] if extent >= 4 and wasted * 16 <= extent else few
 
 
 class _Plan:

@@ -85,7 +85,7 @@ def vector_map(
 
     out: Tensor = compute((*counts, length), meaning, "y")
     assert out.op is not None
-    writer = _Writer(vectors, body, counts)
+    writer = _Writer(vectors, body, counts, length)
     return declare(
         writer.name, out, list(inputs.values()), writer.call, writer.source(),
         lengths=[out.op.axis[-1]], numbers=list(numbers.values()), guard=GUARD,
@@ -96,8 +96,8 @@ def vector_map(
 class _Writer:
     """The C text of one intrinsic."""
 
-    def __init__(self, vectors: Vectors, body: Expr, counts: Sequence[int]) -> None:
-        self.vectors, self.counts = vectors, tuple(counts)
+    def __init__(self, vectors: Vectors, body: Expr, counts: Sequence[int], length: int) -> None:
+        self.vectors, self.counts, self.length = vectors, tuple(counts), length
         self.operands = [("y", body.dtype, Access(own=True, packed=False))]
         self.operands += [
             (f"a{k}", r.dtype, a) for k, (r, a) in enumerate(vectors.operands.items())
@@ -189,7 +189,7 @@ class _Writer:
                 each = strides_of((math.prod(self.counts), *self.counts))
                 wanted = (*each[1:], each[0])
             found = view.strides[-len(wanted) :]
-            extents = (*self.counts, 2)[-len(wanted) :]
+            extents = (*self.counts, self.length)[-len(wanted) :]
             if view.registers or any(
                 f != w for f, w, n in zip(found, wanted, extents, strict=True) if n > 1
             ):

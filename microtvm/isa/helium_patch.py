@@ -189,9 +189,13 @@ class PatchTile:
         acc, x, w, count = operands
         column = x.strides[1]
         wanted = (
-            (acc, (self.down * self.across, self.across, 1), (2, self.down, self.across)),
-            (x, (self.rows, column, 1), (2, 1, 2)),
-            (w, (self.pitch, 1, self.rows), (2, self.kernel_h, self.kernel_w)),
+            (
+                acc,
+                (self.down * self.across, self.across, 1),
+                (self.channels, self.down, self.across),
+            ),
+            (x, (self.rows, column, 1), (self.channels, 1, self.rows)),
+            (w, (self.pitch, 1, self.rows), (self.channels, self.kernel_h, self.kernel_w)),
         )
         for operand, steps, extents in wanted:
             pairs = zip(operand.strides, steps, extents, strict=True)

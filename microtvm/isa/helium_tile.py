@@ -215,9 +215,9 @@ class Tile:
         step = self.columns * LANES
         run = self.steps * step
         wanted_w = (self.runs * run, run, step, LANES, 1)
-        self._expect("w", w, wanted_w, (groups, self.runs, self.steps, 2, 2))
-        self._expect("x", x, (x.strides[0], self.x_run, 1), (1, self.runs, 2))
-        self._expect("acc", acc, (acc.strides[0], self.columns, 1), (1, groups, 2))
+        self._expect("w", w, wanted_w, (groups, self.runs, self.steps, self.columns, self.depth))
+        self._expect("x", x, (x.strides[0], self.x_run, 1), (1, self.runs, self.depth))
+        self._expect("acc", acc, (acc.strides[0], self.columns, 1), (1, groups, self.columns))
         words = [acc.text, x.text, w.text, count.text]
         if self.rows > 1:
             words += [str(acc.strides[0]), str(x.strides[0])]

@@ -36,9 +36,8 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
         return ()
     (output,) = program.outputs
     for stmt in walk(program.body):
-        if isinstance(stmt, IntrinsicCall):
-            if any(o.buffer is output for o in stmt.operands) and not _in_step(stmt, output):
-                return ()
+        if isinstance(stmt, IntrinsicCall) and not _in_step(stmt, output):
+            return ()
         if isinstance(stmt, Store) and stmt.buffer is output and _overlaps(stmt.indices):
             return ()
         if any(r.source is output for r in _reads(statement_expressions(stmt))):
@@ -53,10 +52,12 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
 
 
 def _in_step(call: IntrinsicCall, output: Buffer) -> bool:
-    """Whether a call only stores to the output, each element once, after what it reads there."""
+    """Whether a call stores each element of the output once, after what it reads there, if any."""
     first = call.operands[0]
     places = [o for o in call.operands if o.buffer is output]
-    return call.intrinsic.in_step and places == [first] and not _overlaps(first.indices)
+    return not places or (
+        call.intrinsic.in_step and places == [first] and not _overlaps(first.indices)
+    )
 
 
 def _overlaps(indices: Sequence[Expr]) -> bool:
