@@ -71,6 +71,8 @@ class PatchTile:
             and (self.down - 1) * self.stride_h + self.kernel_h == self.rows
             and lanes <= LANES
             and len(self.patches) + 1 + len(self.shifts) <= VECTORS
+            # A patch of one column is read through a pointer, of which there is one.
+            and (self.rows < LANES or len(self.patches) == 1)
         )
 
     @property
