@@ -6,7 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from microtvm.codegen.c_copy import HELPERS, Run, run_of
 from microtvm.codegen.c_expr import CText, ExprPrinter, Support, flat_index
+from microtvm.codegen.c_lines import Lines
 from microtvm.codegen.c_register import Registers, indexes_registers, unravel
 from microtvm.codegen.c_type import (
     c_identifier,
@@ -68,7 +70,9 @@ class Kernel:
 
 def helper_source(name: str) -> str:
     """The C text of a helper function or vector type."""
-    return C_HELPERS[name][1] if name in C_HELPERS else vector_typedef(name)
+    if name in C_HELPERS:
+        return C_HELPERS[name][1]
+    return HELPERS[name] if name in HELPERS else vector_typedef(name)
 
 
 def kernel(
@@ -105,10 +109,11 @@ class _KernelAnalyzer(Analyzer):
         return super()._compute_bounds(expr)
 
 
-class _KernelPrinter:
+class _KernelPrinter(Lines):
     """State of printing one function."""
 
     def __init__(self, program: Program, lifted: tuple[Param, ...]) -> None:
+        super().__init__()
         self.program = program
         self.lifted = lifted
         body = unroll(program.body)
@@ -128,14 +133,14 @@ class _KernelPrinter:
         self.buffers: dict[Buffer, str] = {}
         self.used: set[Buffer] = set()
         self.writable = set(program.outputs) | set(program.scratch)
-        self.scopes: list[set[str]] = [set()]
-        self.lines: list[str] = []
+        self.aliased: frozenset[Buffer] = frozenset()
         self.registers: dict[Buffer, Registers] = {}
 
     # ---- the function ----
 
     def kernel(self, head: str, aliased: frozenset[Buffer]) -> Kernel:
         declared = []
+        self.aliased = aliased
         for buffer in (*self.program.params, *self.program.scratch):
             self.buffers[buffer] = self.fresh(c_identifier(buffer.name))
         for param in self.lifted:
@@ -163,38 +168,6 @@ class _KernelPrinter:
             tuple(self.intrinsics),
             tuple(self.support.headers),
         )
-
-    # ---- names and lines ----
-
-    def fresh(self, wanted: str) -> str:
-        """A name that no open scope has, in the innermost one."""
-        name, n = wanted, 1
-        while any(name in scope for scope in self.scopes):
-            n += 1
-            name = f"{wanted}{n}" if not wanted[-1].isdigit() else f"{wanted}_{n}"
-        self.scopes[-1].add(name)
-        return name
-
-    def temporary(self) -> str:
-        """t0, t1 and so on."""
-        n = 0
-        while any(f"t{n}" in scope for scope in self.scopes):
-            n += 1
-        self.scopes[-1].add(f"t{n}")
-        return f"t{n}"
-
-    def emit(self, line: str) -> None:
-        self.lines.append("    " * (len(self.scopes) - 1) + line)
-
-    def open(self, head: str = "") -> None:
-        if head:
-            self.emit(head)
-        self.scopes.append(set())
-
-    def close(self, tail: str = "") -> None:
-        self.scopes.pop()
-        if tail:
-            self.emit(tail)
 
     # ---- elements ----
 
@@ -269,6 +242,10 @@ class _KernelPrinter:
         assert known_end is not None
         if known_end[1] <= known_begin[0]:
             return
+        run = run_of(stmt, self.aliased) if vector is None else None
+        if run is not None:
+            self.run(run)
+            return
         with self.sharing(self.printer, (begin, end)):
             first, limit = self.printer.text(begin).text, self.printer.text(end).text
         if not isinstance(end, IntImm):
@@ -286,6 +263,26 @@ class _KernelPrinter:
             self.statement(stmt.body, True, vector)
         del self.printer.names[stmt.var]
         self.close("}")
+
+    def run(self, run: Run) -> None:
+        """A call that copies or fills bytes that follow each other."""
+        if run.buffer not in self.writable:
+            raise IRError(f"{self.program.name}: a store to {run.buffer}, which is not an output")
+        settle = self.printer.settle
+        to, size = settle(run.to), settle(run.size)
+        other = settle(run.value if run.source is None else run.begin)
+        with self.sharing(self.printer, (to, size, other)):
+            pointer, text = self.pointer(run.buffer, to), self.printer.text(other).text
+            name = "mtvm_fill" if run.source is None else "mtvm_copy"
+            self.support.helpers[name] = self.support.headers["string.h"] = None
+            if run.source is not None:
+                text = self.pointer(run.source, other)
+            self.emit(f"{name}({pointer}, {text}, {self.printer.text(size).text});")
+
+    def pointer(self, buffer: Buffer, index: Expr) -> str:
+        """The address of the element at a flat index."""
+        text = self.printer.text(index).text
+        return self.name(buffer) if text == "0" else f"&{self.name(buffer)}[{text}]"
 
     def store(self, stmt: Store, loop: For | None) -> None:
         buffer, value = stmt.buffer, self.printer.settle(stmt.value)
@@ -416,6 +413,18 @@ class _KernelPrinter:
         source = stmt.intrinsic.c_source(stmt)
         if source:
             self.intrinsics[source] = None
+        guard = stmt.intrinsic.guard
+        if guard:
+            self.emit(f"#ifdef {guard}")
+            self.open("{")
+        self.intrinsic_call(stmt)
+        if guard:
+            self.close("}")
+            self.emit("#else")
+            self.statement(stmt.intrinsic.reference(stmt), True)
+            self.emit("#endif")
+
+    def intrinsic_call(self, stmt: IntrinsicCall) -> None:
         operands = []
         places = [_flat(o) for o in stmt.operands if o.buffer.scope != "register"]
         with self.sharing(self.printer, [*places, *stmt.scalars]):
@@ -431,9 +440,7 @@ class _KernelPrinter:
     def operand(self, operand: Operand, shape: tuple[int, ...]) -> COperand:
         buffer = operand.buffer
         if buffer.scope != "register":
-            index = self.printer.text(_flat(operand))
-            text = self.name(buffer) if index.text == "0" else f"&{self.name(buffer)}[{index.text}]"
-            return COperand(text, (), operand.strides)
+            return COperand(self.pointer(buffer, _flat(operand)), (), operand.strides)
         first = _flat(operand)
         if not isinstance(first, IntImm):
             # Raises, with the index that is not constant.

@@ -16,6 +16,9 @@ from microtvm.isa import (
     elementwise,
     float_tile,
     generic,
+    helium,
+    helium_depthwise,
+    helium_elementwise,
     helium_float,
     mla_tile,
     riscv_tile,
@@ -26,6 +29,9 @@ from microtvm.target import Cpu
 from microtvm.te.schedule import Schedule
 
 TEMPLATES: tuple[Template, ...] = (
+    *helium.TEMPLATES,
+    *helium_depthwise.TEMPLATES,
+    *helium_elementwise.TEMPLATES,
     *dsp.TEMPLATES,
     *dsp_depthwise.TEMPLATES,
     *helium_float.TEMPLATES,

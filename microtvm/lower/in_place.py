@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from microtvm.te.layout import strides_of
-from microtvm.tir.expr import Expr, Read
+from microtvm.tir.expr import BinOp, Expr, Read
 from microtvm.tir.simplify import Linear
 from microtvm.tir.stmt import (
     Alloc,
     Buffer,
     IntrinsicCall,
     Let,
+    Operand,
     Program,
     Seq,
     Stmt,
@@ -28,14 +29,16 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
 
     Every element of such an input is read before the output's element at its place is written, for
     the first and last time: whatever is read stands in one block with a later store to the same
-    place, and no store depends on what the output holds. Empty where there are several outputs,
-    where elements are stored twice (a reduction into memory) or an intrinsic stores them.
+    place, and no store depends on what the output holds. Empty where there are several outputs, or
+    where elements are stored twice: by a reduction into memory, or by tiles that overlap.
     """
     if len(program.outputs) != 1:
         return ()
     (output,) = program.outputs
     for stmt in walk(program.body):
-        if isinstance(stmt, IntrinsicCall) and any(o.buffer is output for o in stmt.operands):
+        if isinstance(stmt, IntrinsicCall) and not _in_step(stmt, output):
+            return ()
+        if isinstance(stmt, Store) and stmt.buffer is output and _overlaps(stmt.indices):
             return ()
         if any(r.source is output for r in _reads(statement_expressions(stmt))):
             return ()
@@ -45,6 +48,33 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
         if x.elements == output.elements
         and x.size_bytes == output.size_bytes
         and _follows(program.body, x, output)
+    )
+
+
+def _in_step(call: IntrinsicCall, output: Buffer) -> bool:
+    """Whether a call stores each element of the output once, after what it reads there, if any."""
+    first = call.operands[0]
+    places = [o for o in call.operands if o.buffer is output]
+    return not places or (
+        call.intrinsic.in_step and places == [first] and not _overlaps(first.indices)
+    )
+
+
+def _overlaps(indices: Sequence[Expr]) -> bool:
+    """Whether a place is where a tile that overlaps another one may lie."""
+    return any(
+        isinstance(n, BinOp) and n.op in ("min", "max") for i in indices for n in post_order(i)
+    )
+
+
+def _same_place(call: IntrinsicCall, operand: Operand, output: Buffer) -> bool:
+    """Whether an operand's elements are read in the places where the output's are stored."""
+    first = call.operands[0]
+    return (
+        first.buffer is output
+        and _in_step(call, output)
+        and operand.strides == first.strides
+        and _place(operand.buffer, operand.indices) == _place(output, first.indices)
     )
 
 
@@ -65,7 +95,9 @@ def _follows(block: Stmt, x: Buffer, output: Buffer) -> bool:
     """Whether each read of `x` in a block is followed there by the store to its place."""
     units = _units(block)
     for k, unit in enumerate(units):
-        if isinstance(unit, IntrinsicCall) and any(o.buffer is x for o in unit.operands):
+        if isinstance(unit, IntrinsicCall) and not all(
+            _same_place(unit, o, output) for o in unit.operands if o.buffer is x
+        ):
             return False
         for read in _reads(statement_expressions(unit)):
             if read.source is not x:

@@ -169,11 +169,17 @@ class _Sum(_Elementwise):
         left, ratio_a, ratio_b, ratio_out = sum_scales(ctx)
         info = np.iinfo(ctx.out.dtype)
         reach = (int(info.max) - int(info.min)) << left
-        scale_a, scale_b = Rescale([ratio_a], "a", reach), Rescale([ratio_b], "b", reach)
+
+        def aligned(ratio: float, name: str) -> Callable[[Expr], Expr]:
+            if ratio == 0.5:
+                # The operand of the larger scale: half of an even number is exact.
+                return lambda x: x << (left - 1)
+            scale = Rescale([ratio], name, reach)
+            return lambda x: scale(x << left)
+
+        scale_a, scale_b = aligned(ratio_a, "a"), aligned(ratio_b, "b")
         scale_out = Rescale([ratio_out], "sum", 2 * reach)
-        return lambda a, b: scale_out(
-            self._combine(scale_a(a << left), scale_b(b << left)), zero=ctx.out.zero
-        )
+        return lambda a, b: scale_out(self._combine(scale_a(a), scale_b(b)), zero=ctx.out.zero)
 
 
 class Add(_Sum):

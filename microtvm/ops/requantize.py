@@ -285,5 +285,7 @@ class RescaleOnce:
             return te.call("requantize_once", value, *self.integer.factors(channel)) + offset
         scaled = value.astype("float64") * self.ratios[channel]
         rounded = te.call("round_away", scaled)
-        limited = te.clip(rounded, FloatImm(self.first, "float64"), FloatImm(self.last, "float64"))
+        limited = te.clip(
+            rounded, FloatImm(float(self.first), "float64"), FloatImm(float(self.last), "float64")
+        )
         return limited.astype("int32") + offset

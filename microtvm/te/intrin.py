@@ -13,7 +13,19 @@ from dataclasses import dataclass
 from microtvm.errors import ScheduleError
 from microtvm.te.layout import strides_of
 from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor
-from microtvm.tir.expr import BinOp, Call, Cast, Expr, FloatImm, IntImm, Read, Select, Var, binary
+from microtvm.tir.expr import (
+    BinOp,
+    Call,
+    Cast,
+    Expr,
+    FloatImm,
+    IntImm,
+    Param,
+    Read,
+    Select,
+    Var,
+    binary,
+)
 from microtvm.tir.simplify import Linear
 from microtvm.tir.stmt import Buffer, For, IntrinsicCall, Operand, Stmt, Store, sequence
 from microtvm.tir.traversal import substitute, transform, uses
@@ -41,6 +53,14 @@ class TensorIntrin:
     """Whether a reduction overwrites its output, not adds to it: it must be the whole reduction."""
     told: bool = False
     """Whether `scalars` tell the operands' strides, so that calls which differ in them share it."""
+    lengths: tuple[IterVar, ...] = ()
+    """Axes of the meaning whose extents the C text is told, after `scalars`."""
+    numbers: tuple[Var, ...] = ()
+    """Numbers of the meaning that the C text is told, after `lengths`."""
+    guard: str = ""
+    """The C macro that is defined where the text compiles; elsewhere its meaning is printed."""
+    in_step: bool = False
+    """Whether each element is stored once, after those of its inputs at the same index are read."""
 
     def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
         """The declared shapes: the output's, then the inputs'."""
@@ -56,12 +76,14 @@ class TensorIntrin:
 
     def reference(self, call: IntrinsicCall) -> Stmt:
         """The call's meaning as loops over the same buffers."""
-        fresh: dict[Expr, Expr] = {}
-        loops: list[tuple[Var, int]] = []
+        told = iter(call.scalars[len(self.scalars) :])
+        lengths = {a: next(told) for a in self.lengths}
+        fresh: dict[Expr, Expr] = dict(zip(self.numbers, told, strict=True))
+        loops: list[tuple[Var, Expr]] = []
         for axis in (*self.op.axis, *self.op.reduce_axis):
             var = Var(axis.name)
             fresh[axis.var] = var
-            loops.append((var, axis.extent))
+            loops.append((var, lengths.get(axis, IntImm(axis.extent))))
         body = self.op.bodies[0]
         views = dict(zip(self.inputs, call.operands[1:], strict=True))
 
@@ -79,12 +101,12 @@ class TensorIntrin:
             value = body.combine(Read(out.buffer, place), value)
         stmt: Stmt = Store(out.buffer, place, value)
         for var, extent in reversed(loops):
-            stmt = For(var, IntImm(0), IntImm(extent), stmt)
+            stmt = For(var, IntImm(0), extent, stmt)
         if not self.fresh or not isinstance(body, Reduce):
             return stmt
         start: Stmt = Store(out.buffer, place, body.start())
         for var, extent in reversed(loops[: len(self.op.axis)]):
-            start = For(var, IntImm(0), IntImm(extent), start)
+            start = For(var, IntImm(0), extent, start)
         return sequence(start, stmt)
 
 
@@ -123,11 +145,18 @@ def declare(
     *,
     fresh: bool = False,
     told: bool = False,
+    lengths: Sequence[IterVar] = (),
+    numbers: Sequence[Var] = (),
+    guard: str = "",
+    in_step: bool = False,
 ) -> TensorIntrin:
     """An intrinsic that means `out`, a compute over the placeholders `inputs`."""
     if out.op is None or len(out.op.bodies) != 1:
         raise ScheduleError(f"intrinsic {name}: its meaning must be one compute with one output")
-    return TensorIntrin(name, out.op, tuple(inputs), call, source, tuple(scalars), fresh, told)
+    return TensorIntrin(
+        name, out.op, tuple(inputs), call, source, tuple(scalars), fresh, told,
+        tuple(lengths), tuple(numbers), guard, in_step,
+    )  # fmt: skip
 
 
 class Matcher:
@@ -145,6 +174,7 @@ class Matcher:
         self.axes = tuple(axes)
         self.stage_name = stage_name
         self.views: dict[Tensor, Operand] = {}
+        self.found: dict[Var, Expr] = {}
 
     def fail(self, why: str) -> ScheduleError:
         """The error for a mismatch."""
@@ -162,9 +192,22 @@ class Matcher:
             raise self.fail(f"its input {missing[0]} is not used")
         return tuple(self.views[t] for t in self.intrin.inputs)
 
+    def scalars(self) -> tuple[Expr, ...]:
+        """The call's scalars: what the intrinsic says itself, its lengths, the numbers found."""
+        missing = [v.name for v in self.intrin.numbers if v not in self.found]
+        if missing:
+            raise self.fail(f"its number {missing[0]} is not used")
+        lengths = (a.extent for a in self.intrin.lengths)
+        told = (IntImm(v) for v in (*self.intrin.scalars, *lengths))
+        return (*told, *(self.found[v] for v in self.intrin.numbers))
+
     def _unify(self, pattern: Expr, actual: Expr) -> bool:
         if isinstance(pattern, Read) and pattern.source in self.intrin.inputs:
             return isinstance(actual, Read) and self._bind(pattern, actual)
+        if isinstance(pattern, Var) and pattern in self.intrin.numbers:
+            if not isinstance(actual, IntImm | Param) or actual.dtype != pattern.dtype:
+                return False
+            return self.found.setdefault(pattern, actual) is actual
         if isinstance(pattern, IntImm | FloatImm | Var):
             return pattern is actual
         if type(pattern) is not type(actual) or pattern.dtype != actual.dtype:
@@ -172,10 +215,10 @@ class Matcher:
         if isinstance(pattern, BinOp) and isinstance(actual, BinOp):
             if pattern.op != actual.op:
                 return False
-            saved = dict(self.views)
+            saved, found = dict(self.views), dict(self.found)
             if self._unify(pattern.a, actual.a) and self._unify(pattern.b, actual.b):
                 return True
-            self.views = saved
+            self.views, self.found = saved, found
             return (
                 pattern.op in COMMUTATIVE
                 and self._unify(pattern.a, actual.b)

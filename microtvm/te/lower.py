@@ -486,8 +486,7 @@ class _Lowering:
         )
         if out is None:
             raise matcher.fail("its output is not a box of the stage's tensor")
-        scalars = tuple(IntImm(v) for v in intrin.scalars)
-        return IntrinsicCall(intrin, (out, *matcher.operands()), scalars), known
+        return IntrinsicCall(intrin, (out, *matcher.operands()), matcher.scalars()), known
 
 
 _Binding = tuple[dict[Expr, Expr], dict[Expr, Expr]]

@@ -133,7 +133,9 @@ class BoundInference:
                             absolute = self.analyzer.simplify(substitute(index, values))
                             spans[d].append(relax(absolute, inner, self.analyzer))
         return tuple(
-            self._rounded(self._union(found, axis.extent), stage.multiples.get(d, 1))
+            Range(IntImm(0), axis.extent)
+            if axis in stage.whole
+            else self._rounded(self._union(found, axis.extent), stage.multiples.get(d, 1))
             for d, (found, axis) in enumerate(zip(spans, stage.axis, strict=True))
         )
 

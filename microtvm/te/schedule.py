@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from microtvm.errors import ScheduleError
+from microtvm.te.evaluate import evaluate_bodies
 from microtvm.te.layout import IndexMap
 from microtvm.te.rewrite import join_constants, read_copy, replace_reads
 from microtvm.te.stage import Stage
-from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor, compute, reads_of
+from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor, compute, constant, reads_of
 from microtvm.tir.dtype import dtype_range, is_int
 from microtvm.tir.expr import Expr, Read
-from microtvm.tir.traversal import substitute
+from microtvm.tir.traversal import post_order, substitute, uses
 
 
 class ConstantStage:
@@ -193,6 +194,61 @@ class Schedule:
         self._of[copy] = cache
         for s in stages:
             s.bodies = tuple(read_copy(b, tensor, copy) for b in s.bodies)
+        return copy
+
+    def evaluate(self, tensor: Tensor) -> Tensor:
+        """The value of a stage that reads only constants, now: a constant with a layout to choose.
+
+        Readers read the constant; the stage goes. ScheduleError where it is not known.
+        """
+        tensor, stage = self.current(tensor), self[tensor]
+        data = {t: t.data for t in reads_of(stage.bodies) if t.data is not None}
+        if stage.is_output or stage.reduce_axis or len(data) < len(reads_of(stage.bodies)):
+            raise ScheduleError(f"{stage.name}: its value is not known at compile time")
+        arrays = evaluate_bodies(
+            [a.var for a in stage.axis],
+            [a.extent for a in stage.axis],
+            stage.bodies,
+            lambda t: data[t],
+        )
+        made = constant(arrays[0], tensor.name)
+        self._redirect(tensor, made, list, None)
+        self.stages.remove(stage)
+        return made
+
+    def reindex(self, tensor: Tensor, reader: Tensor) -> Tensor:
+        """What the sum `reader` reads of `tensor`, by the sum's own axes: a new stage, returned.
+
+        Its indices are the data axes that the read depends on and one for all reduction axes, which
+        become a single one: (rows.., k). It is how a convolution becomes a matrix product.
+        """
+        tensor, stage = self.current(tensor), self[reader]
+        stage._untouched("reindex")
+        body = stage.bodies[0]
+        reads = (
+            [n for n in post_order(body.value) if isinstance(n, Read)]
+            if isinstance(body, Reduce)
+            else []
+        )
+        found = [r for r in reads if r.source is tensor]
+        if len(found) != 1:
+            raise ScheduleError(f"{stage.name} is not a sum with one read of {tensor.name}")
+        if len(stage.reduce_axis) > 1:
+            stage.fuse_reduction(*stage.reduce_axis)
+            return self.reindex(tensor, reader)
+        (read,), (k,) = found, stage.reduce_axis
+        used = [a for a in stage.axis if any(uses(i, (a.var,)) for i in read.indices)]
+        copy: Tensor = compute(
+            [*(a.extent for a in used), k.extent],
+            lambda *i: substitute(read, dict(zip([*(a.var for a in used), k.var], i, strict=True))),
+            name=f"{tensor.name}_rows",
+        )
+        assert copy.op is not None
+        cache = Stage(self, copy.op)
+        self.stages.insert(self.stages.index(stage), cache)
+        self._of[copy] = cache
+        place = Read(copy, (*(a.var for a in used), k.var))
+        stage.bodies = (replace_reads(body, tensor, lambda _: place),)
         return copy
 
 

@@ -18,6 +18,7 @@ from microtvm.te.rewrite import padded
 from microtvm.te.tensor import ComputeOp, IterVar, Reduce, Tensor
 from microtvm.tir.dtype import is_int
 from microtvm.tir.expr import BinOp, Cast, Expr, Read
+from microtvm.tir.simplify import Analyzer
 from microtvm.tir.traversal import substitute
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Stage:
         """Dimension to the index from which on the stage is zero; see `pad`."""
         self.multiples: dict[int, int] = {}
         """Dimension to what the computed part of it is a multiple of; see `pad`."""
+        self.whole: set[IterVar] = set()
+        """Data axes that are computed from end to end; see `compute_whole`."""
 
     def __repr__(self) -> str:
         return f"stage {self.name}({', '.join(map(repr, self.leaf))})"
@@ -226,6 +229,15 @@ class Stage:
         self.attach = Attach(parent, axis)
         self.inlined = False
 
+    def compute_whole(self, axis: IterVar) -> None:
+        """Compute a data axis from end to end, even where its readers need a part of it.
+
+        Then tiles that divide the axis divide what is computed.
+        """
+        if axis not in self.axis:
+            raise ScheduleError(f"{self.name}: {axis!r} is not one of its data axes")
+        self.whole.add(axis)
+
     def compute_root(self) -> None:
         """Compute the whole stage before its readers (the default)."""
         self.attach = None
@@ -320,6 +332,37 @@ class Stage:
         self.leaf = [longer if a is axis else a for a in self.leaf]
         return longer
 
+    def fuse_reduction(self, *axes: IterVar) -> IterVar:
+        """One reduction axis for several neighbours, outermost first; returns it.
+
+        Unlike `fuse` it changes what is computed, not the loops: it can be padded afterwards.
+        """
+        self._untouched("fuse_reduction")
+        at = self.reduce_axis.index(axes[0]) if axes and axes[0] in self.reduce_axis else -1
+        if at < 0 or self.reduce_axis[at : at + len(axes)] != axes:
+            raise ScheduleError(f"{self.name}: {list(axes)} are not neighbours of its reduction")
+        extent = 1
+        for axis in axes:
+            extent *= axis.extent
+        fused = IterVar(extent, "_".join(a.name for a in axes), "reduce")
+        values: dict[Expr, Expr] = {}
+        left: Expr = fused.var
+        for axis in reversed(axes):
+            values[axis.var] = left % axis.extent
+            left = left // axis.extent
+        others = [a for a in (*self.axis, *self.reduce_axis) if a not in axes]
+        analyzer = Analyzer({a.var: (0, a.extent - 1) for a in (*others, fused)})
+        reduce_axis = (*self.reduce_axis[:at], fused, *self.reduce_axis[at + len(axes) :])
+        bodies = []
+        for body in self.bodies:
+            assert isinstance(body, Reduce)
+            value = analyzer.simplify(substitute(body.value, values))
+            bodies.append(Reduce(body.kind, value, reduce_axis))
+        self.bodies = tuple(bodies)
+        self.reduce_axis = reduce_axis
+        self.leaf = [*self.axis, *reduce_axis]
+        return fused
+
     def _vanishes(self, factor: Expr, axis: IterVar, extent: int) -> bool:
         """Whether a factor is a read of a stage that is zero from the axis' end to `extent`."""
         while isinstance(factor, Cast):
@@ -366,4 +409,5 @@ class Stage:
             for d, v in enumerate(mapping.variables)
             if e is v and d in self.multiples
         }
+        self.whole = set()
         return new_axis

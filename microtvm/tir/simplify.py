@@ -438,6 +438,10 @@ def joined(linear: Linear) -> Linear:
         if not (isinstance(atom, BinOp) and atom.op == "%" and isinstance(atom.b, IntImm)):
             continue
         quotient = binary("//", atom.a, atom.b)
+        inner = atom.a
+        if isinstance(inner, BinOp) and inner.op == "//" and isinstance(inner.b, IntImm):
+            # As quotients of quotients are written.
+            quotient = binary("//", inner.a, IntImm(inner.b.value * atom.b.value))
         if linear.terms.get(quotient) == c * atom.b.value:
             rest = {a: k for a, k in linear.terms.items() if a is not atom and a is not quotient}
             return joined(Linear(linear.constant, rest).plus(Linear.of(atom.a), c))

@@ -139,6 +139,16 @@ class Intrinsic(Protocol):
     def told(self) -> bool:
         """Whether a call's scalars tell its operands' strides: the C text has no other."""
 
+    @property
+    def guard(self) -> str:
+        """The C macro where its text compiles, '' for everywhere; elsewhere `reference` stands."""
+
+    @property
+    def in_step(self) -> bool:
+        """Whether each element of its output is stored once, after those of its inputs at the same
+        index are read: an input in the same places may share its memory.
+        """
+
     def reference(self, call: IntrinsicCall) -> Stmt:
         """The call's meaning as an ordinary loop nest over the same buffers."""
 

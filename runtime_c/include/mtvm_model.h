@@ -71,6 +71,12 @@
 #define MTVM_TILE_CALLED __attribute__((noinline)) static
 #endif
 
+/* Helium's vectors of integers, in assembly that takes all registers. */
+#if defined(__GNUC__) && !defined(__clang__) && defined(__OPTIMIZE__) && defined(__ARM_FEATURE_MVE)
+#define MTVM_HELIUM
+#define MTVM_HELIUM_TILE static __attribute__((noipa, optimize("O2", "omit-frame-pointer")))
+#endif
+
 /* Where a tile keeps the end of its loop: in a floating point register, or on the stack where there is none. */
 #ifdef __ARM_FP
 #define MTVM_TILE_MOVE "vmov"

@@ -292,6 +292,8 @@ class DotTile:
     """acc[2, 2] += x[2, 4] * w[2, 4], reduced over 4; a stand-in for a core's instruction."""
 
     name = "dot_tile"
+    guard = ""
+    in_step = False
 
     def operand_shapes(self, call: IntrinsicCall) -> tuple[tuple[int, ...], ...]:
         return ((2, 2), (2, 4), (2, 4))
