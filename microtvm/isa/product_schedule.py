@@ -146,6 +146,10 @@ class Family:
         high = (shape.kernel_h - 1) * shape.step_h + 1
         by_tile = high * reach * shape.channels * size > int(knobs["copy_bytes"]) and not whole
         across = shape.reach(rows) if by_tile else reach
+        if whole:
+            # Columns beyond what is read stay in a whole copy; `pad` makes it a multiple.
+            across = operands.data.shape[2]
+            across = -(-across // reach) * reach if ragged else across
         x_row = shape.stride_w * shape.channels
         x_run = shape.step_h * (across if copied else operands.data.shape[2]) * shape.channels
         tile = self.make(rows, columns, run, shape.kernel_h, x_row, x_run, knobs)

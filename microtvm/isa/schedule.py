@@ -6,7 +6,7 @@ The choice is by what it is and what the core has, never by an operator's name.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 from microtvm.errors import ScheduleError
@@ -45,6 +45,9 @@ TEMPLATES: tuple[Template, ...] = (
 """All of them, those that need most of a core first; the last one takes anything on any core."""
 
 
+LAST = TEMPLATES[-1].name
+
+
 @dataclass(frozen=True)
 class Choice:
     """How one kernel is scheduled: data, which can be stored.
@@ -60,8 +63,8 @@ class Choice:
     """Little of the model's time is spent here: code that others share counts for more."""
 
 
-def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
-    """Schedule an expression for a core; returns the template's name.
+def apply(s: Schedule, cpu: Cpu, choice: Choice, skip: Collection[str] = ()) -> str:
+    """Schedule an expression for a core; returns the template's name, which is none of `skip`.
 
     ScheduleError for a knob that the template doesn't have, and for a template that the core can't
     use or that doesn't take the expression.
@@ -69,6 +72,8 @@ def apply(s: Schedule, cpu: Cpu, choice: Choice) -> str:
     expression = Expression(s, small=choice.small)
     for template in TEMPLATES:
         if template.name != choice.template if choice.template else template.by_name:
+            continue
+        if template.name in skip:
             continue
         if all(cpu.has(f) for f in template.needs) and template.take(
             expression, template.knobs(choice.knobs if choice.template else {})

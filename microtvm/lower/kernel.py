@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from microtvm import te
-from microtvm.errors import IRError
+from microtvm.errors import IRError, ScheduleError
 from microtvm.graph.ir import Graph, Node, TensorType
-from microtvm.isa.schedule import Choice, apply
+from microtvm.isa.schedule import LAST, Choice, apply
 from microtvm.lower.in_place import overwritable
 from microtvm.ops.base import NodeContext
 from microtvm.ops.registry import find
@@ -98,15 +98,33 @@ class GroupExpression:
 def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = None) -> Kernel:
     """The loop program of one group for a core; `choice` says how it is scheduled."""
     made = GroupExpression.of(graph, group)
-    schedule = te.create_schedule(made.outputs)
     asked = choice or Choice()
-    template = apply(schedule, cpu, asked)
-    program = te.lower(
-        schedule, [*made.args, *made.outputs], group.name, notes=_notes(graph, group)
-    )
+    template, program = _scheduled(made, cpu, asked, group.name, _notes(graph, group))
     macs = _macs(graph, group)
     in_place = overwritable(program, program.params[: len(made.args)])
     return Kernel(group, program, in_place, macs, replace(asked, template=template))
+
+
+def _scheduled(
+    made: GroupExpression, cpu: Cpu, choice: Choice, name: str, notes: tuple[str, ...]
+) -> tuple[str, Program]:
+    """A template's name and the loop program that it makes.
+
+    Whether a tile means what a stage does is known when the stage is lowered: where it does not,
+    the next template has its turn. The last one has no tiles, and takes anything.
+    """
+    refused: list[str] = []
+    while True:
+        schedule = te.create_schedule(made.outputs)
+        template = apply(schedule, cpu, choice, refused)
+        try:
+            program = te.lower(schedule, [*made.args, *made.outputs], name, notes=notes)
+        except ScheduleError:
+            if choice.template or template == LAST:
+                raise
+            refused.append(template)
+        else:
+            return template, program
 
 
 def _shapes_now(
