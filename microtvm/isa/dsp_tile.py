@@ -210,8 +210,10 @@ class Tile:
         ends = ["whole"] if self.any_depth else []
         ends += ["limit"] if self._loops else []
         limit = ", ".join(f"[{end}] MTVM_TILE_LIMIT({end})" for end in ends)
-        # Pointers that stay as they are may serve the next tile.
-        limit = limit or '[x] "r"(x), [w] "r"(w)'
+        # Pointers that stay as they are may serve the next tile. It pays where the sums leave at
+        # once; elsewhere GCC has better uses for two registers.
+        kept = self.fresh and not self._loops
+        limit = '[x] "r"(x), [w] "r"(w)' if kept else limit
         text = "".join(f'        "{line}\\n\\t"\n' for line in self.assembly())
         text = text.replace('"MOVE ', 'MTVM_TILE_MOVE " ')
         depth = "4 * groups" if self.counted else str(self.groups * 4)
@@ -241,7 +243,7 @@ class Tile:
             "    __asm__ volatile(",
             text.rstrip("\n"),
             "        : " + "\n".join(_wrapped(outs, "          ", ",")).lstrip(),
-            *(['          [x] "+r"(x), [w] "+r"(w),'] if self._loops else []),
+            *([] if kept else ['          [x] "+r"(x), [w] "+r"(w),']),
             "          " + ", ".join(f'[{t}] "=&r"({t})' for t in scratch),
             f"        : {limit}",
             '        : "cc", "memory");',

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from microtvm.errors import UserError
-from microtvm.graph.ir import Graph
 from microtvm.isa.schedule import Choice, alternatives
 from microtvm.isa.template import Cost
 from microtvm.lower.budget import DEFAULT_BUDGET, FlashBudget, best, choose
+from microtvm.lower.kernel import small_groups
 from microtvm.passes.fuse import fuse
 from microtvm.pipeline import compile_model
 from microtvm.target import load_cpu
@@ -119,19 +119,19 @@ def test_alternatives_of_a_convolution() -> None:
     assert alternatives(lambda: convolution(values, (4, 8))[0], load_cpu("cortex-m3")) == []
 
 
-def _graph(seed: int) -> Graph:
-    return random_convolutions(seed, 6)
-
-
 def test_choices_for_a_graph() -> None:
-    graph = _graph(5)
+    graph = random_convolutions(5, 6)
     groups = fuse(graph).groups
-    assert choose(graph, groups, load_cpu("host"), FlashBudget(8)) == [Choice()] * len(groups)
+    small = [Choice(small=group.name in small_groups(graph, groups)) for group in groups]
+    assert choose(graph, groups, load_cpu("host"), FlashBudget(8)) == small
     none, some, most = (
         sum(c.knobs.get("stored", False) for c in choose(graph, groups, M4, FlashBudget(factor)))
         for factor in (1, 2, 8)
     )
     assert 0 == none < some < most
+    chosen = choose(graph, groups, M4, FlashBudget(16))
+    assert any(c.small for c in small)
+    assert all(c == s for c, s in zip(chosen, small, strict=True) if s.small)
 
 
 def test_a_model_within_its_budget() -> None:
