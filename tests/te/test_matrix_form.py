@@ -1,4 +1,4 @@
-"""Sums in the form of matrix products, constants evaluated early, tiles that overlap."""
+"""Sums in the form of matrix products, constants evaluated early, intrinsics told numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from microtvm.te.intrin import COperand, TensorIntrin
 from microtvm.tir.expr import Param, Var
 from microtvm.tir.interpret import interpret
 from microtvm.tir.stmt import IntrinsicCall, walk
-from microtvm.tir.text import program_text
 from microtvm.util import Array
 from tests.te.oracle import arrays_of, assert_same, check, reference
 
@@ -40,24 +39,6 @@ def convolution() -> tuple[dict[Tensor, Array], Tensor, Tensor, Tensor]:
     acc = te.compute((4, 5, 4), element, "acc")
     y = te.compute((4, 5, 4), lambda h, v, o: acc[h, v, o] + 1, "y")
     return {x: ints(5, 7, 2)}, w, acc, y
-
-
-def test_overlapping_tiles() -> None:
-    """All of one size: the last begins earlier."""
-    inputs, _, acc, y = convolution()
-    s = te.create_schedule(y)
-    outer, inner = s[y].split(s[y].axis[1], 2, overlap=True)
-    assert (outer.extent, inner.extent) == (3, 2)
-    s[acc].compute_at(s[y], outer)
-    program = check(s, inputs)
-    assert "min(v_o * 2, 3)" in program_text(program)
-
-
-def test_overlap_wider_than_the_axis() -> None:
-    inputs, _, _, y = convolution()
-    s = te.create_schedule(y)
-    s[y].split(s[y].axis[1], 8, overlap=True)
-    check(s, inputs)
 
 
 def test_fused_reduction() -> None:
@@ -121,10 +102,6 @@ def test_whole_axis() -> None:
 @pytest.mark.parametrize(
     ("message", "act"),
     [
-        (
-            r"acc: parts of kh\[2\] can't overlap",
-            lambda s, acc: s[acc].split(s[acc].reduce_axis[0], 2, overlap=True),
-        ),
         (
             r"acc: kh\[2\] is not one of its data axes",
             lambda s, acc: s[acc].compute_whole(s[acc].reduce_axis[0]),
