@@ -15,6 +15,7 @@ from microtvm.ops.verify import verify
 from microtvm.pipeline import compile_graph
 from microtvm.target import load_cpu
 from tests.conftest import ROOT, require_tool
+from tests.isa.helium_layers import Layers
 
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-pedantic", "-Wconversion", "-Wshadow", "-Werror"]
 INCLUDE = ["-I", str(ROOT / "runtime_c" / "include")]
@@ -103,6 +104,18 @@ def test_tiles_compile_at_every_level(
     compile_graph(product(), core, prefix="tile").library.write(tmp_path)
     assert instruction in (tmp_path / "tile.c").read_text()
     compiles(tmp_path, "tile", [compiler, *core.flags, level, pointer])
+
+
+@pytest.mark.parametrize("level", ["-O0", "-Og", "-O1", "-Os", "-O2", "-O3"])
+@pytest.mark.parametrize("pointer", ["-fomit-frame-pointer", "-fno-omit-frame-pointer"])
+def test_vectors_compile_at_every_level(level: str, pointer: str, tmp_path: Path) -> None:
+    """So do the intrinsics of Helium, on layers of every kind that they have tiles for."""
+    core = load_cpu("cortex-m55")
+    compiler = require_tool(core.cc)
+    compile_graph(Layers(3).graph(), core, prefix="vectors").library.write(tmp_path)
+    text = (tmp_path / "vectors.c").read_text()
+    assert all(name in text for name in ("mtvm_vmladava_", "mtvm_vmladav_", "mtvm_map_"))
+    compiles(tmp_path, "vectors", [compiler, *core.flags, level, pointer])
 
 
 def test_tiles_in_c_are_right_elsewhere(tmp_path: Path) -> None:

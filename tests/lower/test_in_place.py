@@ -13,7 +13,7 @@ from microtvm.passes.fuse import fuse
 from microtvm.target import load_cpu
 from microtvm.te.intrin import declare
 from microtvm.te.tensor import compute, placeholder
-from microtvm.tir.expr import Expr, IntImm, Read, Var
+from microtvm.tir.expr import Expr, IntImm, Read, Var, binary
 from microtvm.tir.stmt import (
     Alloc,
     Buffer,
@@ -136,3 +136,31 @@ def test_a_residual_network_needs_no_third_tensor(cpu: str) -> None:
     layout = lay_out(fused, kernels)
     assert layout.tensor_bytes == 2 * 32 * 32 * 16
     assert [k.in_place for k in kernels if len(k.group.inputs) == 2] == [(1,)] * 3
+
+
+def stepping(*, in_step: bool, place: Expr, source: Expr, x: Buffer = B) -> Program:
+    """A call that stores four elements of y at `place`, from as many of `x` at `source`."""
+    a = placeholder((4,), "int8", "a")
+    out = compute((4,), lambda i: a[i] + 1, "out")
+    intrin = declare("plus", out, [a], lambda operands: "", in_step=in_step)
+    call = IntrinsicCall(intrin, (Operand(Y, (place,), (1,)), Operand(x, (source,), (1,))))
+    return program(For(I, IntImm(0), IntImm(2), call))
+
+
+def test_intrinsics_that_go_in_step() -> None:
+    assert overwritable(stepping(in_step=True, place=I * 4, source=I * 4), (B,)) == (0,)
+    assert overwritable(stepping(in_step=False, place=I * 4, source=I * 4), (B,)) == ()
+
+
+def test_intrinsics_whose_places_differ() -> None:
+    assert overwritable(stepping(in_step=True, place=I * 4, source=IntImm(4) - I * 4), (B,)) == ()
+    shifted = stepping(in_step=True, place=I * 4, source=I * 4, x=Y)
+    assert overwritable(shifted, (B,)) == ()
+
+
+def test_tiles_that_overlap() -> None:
+    """What a tile has stored the next one would read."""
+    first = binary("min", I * 4, IntImm(3))
+    assert overwritable(stepping(in_step=True, place=first, source=first), (B,)) == ()
+    one = For(I, IntImm(0), IntImm(2), Store(Y, (first,), Read(B, (first,)) + 1))
+    assert overwritable(program(one), (B,)) == ()
