@@ -38,6 +38,14 @@ C_DTYPES: Mapping[str, str] = {
 }  # fmt: skip
 
 
+_LEVEL = """\
+/* Tiles take every register, which GCC has for them at this level, and not at all others. */
+#ifdef MTVM_TILE_ASSEMBLY
+#pragma GCC optimize("O2")
+#endif
+"""
+
+
 @dataclass(frozen=True)
 class Library:
     """The generated files by name, and what `metadata.json` says as a dict."""
@@ -151,6 +159,7 @@ class _Writer:
             f"#if MTVM_MODEL_ABI != {MODEL_ABI}\n"
             f'#error "{self.prefix}.c was generated for model ABI {MODEL_ABI}: '
             'generate it again, or take the runtime that it came with"\n#endif\n',
+            _LEVEL if intrinsics else "",
             *(helper_source(h) for h in helpers),
             *intrinsics,
             *(text for _, text in self.arrays.values()),
