@@ -20,6 +20,7 @@ from microtvm.codegen.c_type import (
     value_type,
 )
 from microtvm.errors import IRError
+from microtvm.tir.c_helper import C_HELPERS
 from microtvm.tir.dtype import INT_BITS, dtype_range, is_float, is_int
 from microtvm.tir.expr import (
     COMPARISON,
@@ -36,7 +37,7 @@ from microtvm.tir.expr import (
     Select,
     Var,
 )
-from microtvm.tir.intrinsic import C_HELPERS, Interval, scalar_function
+from microtvm.tir.intrinsic import Interval, scalar_function
 from microtvm.tir.simplify import Linear
 from microtvm.tir.stmt import Buffer, For
 from microtvm.tir.traversal import transform

@@ -27,8 +27,9 @@ from microtvm.codegen.c_vector import (
 )
 from microtvm.errors import IRError
 from microtvm.te.intrin import COperand
+from microtvm.tir.c_helper import C_HELPERS
 from microtvm.tir.expr import BinOp, Expr, IntImm, Param, Read
-from microtvm.tir.intrinsic import C_HELPERS, Interval
+from microtvm.tir.intrinsic import Interval
 from microtvm.tir.share import Branch, Local, Sharing
 from microtvm.tir.simplify import Analyzer, Linear
 from microtvm.tir.stmt import (

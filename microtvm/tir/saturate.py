@@ -75,4 +75,4 @@ static inline int32_t mtvm_saturate8_shift(int32_t x, int32_t shift)
     ),
     **{f"mtvm_saturate8_asr{n}": (("mtvm_saturate8",), _helper(n)) for n in range(1, 32)},
 }
-"""C functions, as `intrinsic.C_HELPERS` has them."""
+"""C functions, as `c_helper.C_HELPERS` has them."""

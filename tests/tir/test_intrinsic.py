@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from microtvm.errors import IRError
+from microtvm.tir.c_helper import C_HELPERS
 from microtvm.tir.expr import Expr, FloatImm, IntImm, Read, Var, cast
 from microtvm.tir.interpret import interpret
-from microtvm.tir.intrinsic import C_HELPERS, FUNCTIONS, call, scalar_function
+from microtvm.tir.intrinsic import FUNCTIONS, call, scalar_function
 from microtvm.tir.stmt import Buffer, For, Program, Store
 from tests.codegen.c_library import CLibrary
 
