@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from microtvm.lower.slices import by_slices
 from microtvm.te.layout import strides_of
 from microtvm.tir.expr import BinOp, Expr, Read
 from microtvm.tir.simplify import Linear
@@ -47,7 +48,7 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
         for k, x in enumerate(inputs)
         if x.elements == output.elements
         and x.size_bytes == output.size_bytes
-        and _follows(program.body, x, output)
+        and (_follows(program.body, x, output) or by_slices(program, x, output))
     )
 
 
