@@ -120,9 +120,15 @@ def _storage(
     owner: dict[str, str] = {}
     types = fused.graph.types
     for step, kernel in enumerate(kernels):
-        for value in (fused.root(kernel.group.inputs[k]) for k in kernel.in_place):
+        roots = [fused.root(value) for value in kernel.group.inputs]
+        for value in (roots[k] for k in kernel.in_place):
             (out,) = kernel.group.outputs
-            if used[value] == step and types[value].size_bytes == types[out].size_bytes:
+            # What is proven of one pointer does not hold if another one leads to the same memory.
+            if (
+                roots.count(value) == 1
+                and used[value] == step
+                and types[value].size_bytes == types[out].size_bytes
+            ):
                 owner[out] = owner.get(value, value)
                 break
     return owner

@@ -53,14 +53,15 @@ class Choice:
     """How one kernel is scheduled: data, which can be stored.
 
     `template` names one (by default the first that takes the expression and needs no name);
-    `knobs` are those that
-    shall differ from the template's defaults.
+    `knobs` are those that shall differ from the template's defaults.
     """
 
     template: str = ""
     knobs: Mapping[str, Knob] = field(default_factory=dict)
     small: bool = False
     """Little of the model's time is spent here: code that others share counts for more."""
+    required: bool = True
+    """Whether it is an error if the template can't be used; else the default stands in."""
 
 
 def apply(s: Schedule, cpu: Cpu, choice: Choice, skip: Collection[str] = ()) -> str:
@@ -104,7 +105,7 @@ def alternatives(make: Callable[[], Schedule], cpu: Cpu) -> list[tuple[Choice, C
             knobs = dict(zip(template.space, values, strict=True))
             cost = template.cost(expression, knobs)
             if cost is not None:
-                found.append((Choice(template.name, knobs), cost))
+                found.append((Choice(template.name, knobs, required=False), cost))
         if not found:
             break
     return found

@@ -99,16 +99,16 @@ def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = No
     """The loop program of one group for a core; `choice` says how it is scheduled."""
     made = GroupExpression.of(graph, group)
     asked = choice or Choice()
-    template, program = _scheduled(made, cpu, asked, group.name, _notes(graph, group))
+    taken, program = _scheduled(made, cpu, asked, group.name, _notes(graph, group))
     macs = _macs(graph, group)
     in_place = overwritable(program, program.params[: len(made.args)])
-    return Kernel(group, program, in_place, macs, replace(asked, template=template))
+    return Kernel(group, program, in_place, macs, taken)
 
 
 def _scheduled(
     made: GroupExpression, cpu: Cpu, choice: Choice, name: str, notes: tuple[str, ...]
-) -> tuple[str, Program]:
-    """A template's name and the loop program that it makes.
+) -> tuple[Choice, Program]:
+    """What was chosen in the end, and the loop program that it makes.
 
     Whether a tile means what a stage does is known when the stage is lowered: where it does not,
     the next template has its turn. The last one has no tiles, and takes anything.
@@ -120,11 +120,12 @@ def _scheduled(
         try:
             program = te.lower(schedule, [*made.args, *made.outputs], name, notes=notes)
         except ScheduleError:
-            if choice.template or template == LAST:
+            if (choice.template and choice.required) or template == LAST:
                 raise
             refused.append(template)
+            choice = Choice(small=choice.small)
         else:
-            return template, program
+            return replace(choice, template=template), program
 
 
 def _shapes_now(

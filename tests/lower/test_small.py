@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
+import pytest
 
+from microtvm.errors import ScheduleError
 from microtvm.graph.ir import Graph, Node, Quant, TensorType
-from microtvm.lower.kernel import SMALL, small_groups
+from microtvm.isa.schedule import Choice
+from microtvm.lower.kernel import SMALL, lower_group, small_groups
 from microtvm.ops.base import attributes
 from microtvm.ops.verify import verify
 from microtvm.passes.fuse import fuse
+from microtvm.target import load_cpu
 
 
 def chain(widths: list[int]) -> Graph:
@@ -40,3 +45,31 @@ def test_layers_alike_count_together() -> None:
     total = 100 * 100 + 2000 + 11 * 400
     assert 400 / total < SMALL < 11 * 400 / total
     assert small_groups(graph, fused.groups) == set()
+
+
+def test_a_choice_of_the_budget_gives_way() -> None:
+    """Six channels are gathered, but not by words; who asks for a template by name is told."""
+    graph = convolution(6)
+    (group,) = fuse(graph).groups
+    cpu = load_cpu("cortex-m4")
+    asked = Choice("dsp.gather_product", {"weights": "wide"})
+    with pytest.raises(ScheduleError, match="can't be tensorized by mtvm_unpack_words"):
+        lower_group(graph, group, cpu, asked)
+    taken = lower_group(graph, group, cpu, replace(asked, required=False)).choice
+    assert taken.template not in ("", asked.template)
+    assert not taken.knobs
+
+
+def convolution(channels: int) -> Graph:
+    """3x3, padded."""
+    weights = np.full((8, 3, 3, channels), 3, np.int8)
+    attrs = attributes(
+        activation="none", strides=(1, 1), dilation=(1, 1), padding=(1, 1, 1, 1), groups=1
+    )
+    types = {
+        "x": TensorType((1, 6, 10, channels), "int8", Quant((0.1,), (0,))),
+        "w": TensorType(weights.shape, "int8", Quant((0.01,), (0,))),
+        "y": TensorType((1, 6, 10, 8), "int8", Quant((0.1,), (0,))),
+    }
+    node = Node("n", "conv2d", ("x", "w"), ("y",), attrs)
+    return verify(Graph("conv", ("x",), ("y",), (node,), types, {"w": weights}))

@@ -11,7 +11,8 @@ import pytest
 from tests.ops.compiled import Case, check, compiled, interpreted, run_libraries
 from tests.ops.network import Network, random_layer, random_network
 from tests.ops.oracle import assert_equal, imported
-from tests.reference import VALID, Operator, Tensor, build, run
+from tests.ops.test_conv import conv_options
+from tests.reference import ACTIVATIONS, SAME, VALID, Operator, Tensor, build, run
 
 Build = Callable[[Network], list[Tensor]]
 
@@ -274,3 +275,15 @@ def test_one_value_that_is_two_outputs(tmp_path: Path) -> None:
     net = Network(np.random.default_rng(0))
     y = net.unary("TANH", net.input((2, 3)))
     check([Case("", net.model(y, y), net.data())], tmp_path)
+
+
+@pytest.mark.parametrize("kernel", [1, 3])
+def test_one_value_that_a_kernel_reads_in_two_shapes(kernel: int, tmp_path: Path) -> None:
+    """It may not be written over through one of them while windows of the other are read."""
+    net = Network(np.random.default_rng(kernel))
+    x = net.unary("TANH", net.input((1, 4, 8, 4)))
+    weights = net._weights((8, kernel, kernel, 4))
+    options = conv_options(SAME, (1, 2), activation=ACTIVATIONS["none"])
+    y = net._weighted("CONV_2D", x, weights, 0, (1, 4, 4, 8), options)
+    total = net.binary("ADD", y, net.reshape(x, (1, 4, 4, 8)))
+    check([Case("", net.model(total), net.data())], tmp_path)
