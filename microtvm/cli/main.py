@@ -72,8 +72,10 @@ class _Ending:
 
     def __init__(self) -> None:
         for name in ("SIGTERM", "SIGHUP"):
-            if hasattr(signal, name):
-                signal.signal(getattr(signal, name), self._on_signal)
+            number = getattr(signal, name, None)
+            # As with nohup: what is to be ignored stays so.
+            if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
         self._exit: SystemExit | None = None
 
     def _on_signal(self, number: int, _frame: object) -> None:

@@ -127,6 +127,12 @@ def children(pid: int) -> list[int]:
     return [int(word) for thread in threads for word in (thread / "children").read_text().split()]
 
 
+def heed_signals() -> None:
+    """In a child: a test run in the background of a shell has SIGINT ignored, and hands that on."""
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def emulator_of(pid: int) -> int:
     """The emulator that the command line `pid` has started, as soon as it has."""
     deadline = time.monotonic() + 60
@@ -147,7 +153,10 @@ def test_emulator_ends_with_the_command(
     project = project_with(library, "for (;;) { }", cli)
     cli.ok("build", project)
     argv = [sys.executable, "-m", "microtvm", "run", str(project), "--json"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        argv, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_signals
+    ) as child:
         emulator = emulator_of(child.pid)
         child.send_signal(number)
         _out, err = child.communicate(timeout=60)
