@@ -25,8 +25,9 @@ WEIGHT = np.array(
 BIAS = np.array([1000, -1000, 0, 7])
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def session(served: Built) -> Iterator[Session]:
+    """Ended with this file: an idle target asks its UART all the time, and takes a whole core."""
     emulator = served.project.board.emulator
     assert emulator is not None
     metadata = json.loads((TINY / "metadata.json").read_text())
