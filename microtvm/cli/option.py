@@ -1,8 +1,9 @@
-"""Options that every command which compiles a model takes."""
+"""Options that several commands take: those that compile a model, and those that run one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -27,6 +28,23 @@ _OPTIONS = (
         "a multiple of their size in int8, or bytes such as 200K or 1M.",
     ),
 )
+
+
+_RUN = (
+    click.argument("target", metavar="MODEL|PROJECT", type=click.Path(path_type=Path)),
+    click.option(
+        "--board", "board_name", help="Board to run a model on; `microtvm boards` lists them."
+    ),
+    click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz."),
+    click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here."),
+)
+
+
+def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add what names a model or project to run, its board and its inputs."""
+    for option in reversed(_RUN):
+        command = option(command)
+    return command
 
 
 def compile_options(command: Callable[..., Any]) -> Callable[..., Any]:

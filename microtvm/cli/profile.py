@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
-from microtvm.cli.option import compile_options
+from microtvm.cli.option import compile_options, run_options
 from microtvm.cli.run import built_project
 from microtvm.device import load_metadata
 from microtvm.npz import load_inputs
@@ -19,12 +19,7 @@ from microtvm.target import load_board
 
 
 @click.command()
-@click.argument("target", metavar="MODEL|PROJECT", type=click.Path(path_type=Path))
-@click.option(
-    "--board", "board_name", help="Board to run a model on; `microtvm boards` lists them."
-)
-@click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here.")
+@run_options
 @compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def profile(

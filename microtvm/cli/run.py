@@ -12,7 +12,7 @@ import numpy as np
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.footprint import footprint_json, footprint_rows
-from microtvm.cli.option import compile_options
+from microtvm.cli.option import compile_options, run_options
 from microtvm.device import load_metadata
 from microtvm.errors import UserError
 from microtvm.inference import RunResult, prepare, require_emulator, run_project
@@ -22,13 +22,8 @@ from microtvm.target import load_board
 
 
 @click.command()
-@click.argument("target", metavar="MODEL|PROJECT", type=click.Path(path_type=Path))
-@click.option(
-    "--board", "board_name", help="Board to run a model on; `microtvm boards` lists them."
-)
-@click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz.")
+@run_options
 @click.option("--output", "output_file", type=click.Path(path_type=Path), help="Outputs, .npz.")
-@click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here.")
 @compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def run(
