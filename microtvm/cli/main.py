@@ -71,16 +71,17 @@ class _Ending:
     """
 
     def __init__(self) -> None:
-        for name in ("SIGTERM", "SIGHUP"):
+        for name in ("SIGTERM", "SIGHUP", "SIGINT"):
             number = getattr(signal, name, None)
             # As with nohup: what is to be ignored stays so.
             if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
-        self._exit: SystemExit | None = None
+        self._exit: BaseException | None = None
 
     def _on_signal(self, number: int, _frame: object) -> None:
         if self._exit is None:
-            self._exit = SystemExit(128 + number)
+            interrupted = number == signal.SIGINT
+            self._exit = KeyboardInterrupt() if interrupted else SystemExit(128 + number)
             if hasattr(signal, "setitimer"):
                 signal.signal(signal.SIGALRM, self._look_again)
                 signal.setitimer(signal.ITIMER_REAL, AGAIN_S, AGAIN_S)
@@ -119,7 +120,7 @@ def _status(argv: Sequence[str] | None) -> int:
     except click.ClickException as mistake:
         mistake.show(sys.stderr)
         status = 2
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         errors.print("interrupted")
         status = 1
     except MicrotvmError as error:

@@ -166,13 +166,13 @@ def test_emulator_ends_with_the_command(
 
 
 DROPPED = """
-import importlib, os, signal, time
+import importlib, os, signal, sys, time
 
 main = importlib.import_module("microtvm.cli.main")
 
 class Finalised:
     def __del__(self):
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), int(sys.argv[1]))
         for _ in range(1000):
             pass
 
@@ -185,13 +185,26 @@ main.main([])
 """
 
 
-def test_signal_while_an_object_is_finalised() -> None:
+@pytest.mark.parametrize(
+    ("number", "status"),
+    [
+        (signal.SIGTERM, 128 + signal.SIGTERM),
+        (signal.SIGHUP, 128 + signal.SIGHUP),
+        (signal.SIGINT, -signal.SIGINT),
+    ],
+)
+def test_signal_while_an_object_is_finalised(number: signal.Signals, status: int) -> None:
     """Python drops what a handler raises there; the command ends all the same."""
     done = subprocess.run(
-        [sys.executable, "-c", DROPPED], capture_output=True, text=True, timeout=50, check=False
+        [sys.executable, "-c", DROPPED, str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+        preexec_fn=heed_signals,
     )
     assert "Exception ignored" in done.stderr
-    assert done.returncode == 128 + signal.SIGTERM
+    assert done.returncode == status
 
 
 @pytest.mark.qemu
