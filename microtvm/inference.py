@@ -179,9 +179,9 @@ def boot(project: Project, scratch: Path, *, timing: Timing | None = None) -> Bo
     emulator = require_emulator(project.board)
     metadata = project.library.metadata
     if emulator.kind == "process":
-        session = open_process(emulator.command(project.elf), metadata, timing=timing)
+        session = open_process(project.platform.emulator_argv(project, ""), metadata, timing=timing)
         return Booted(session, None, "a process of the host is not counted")
-    argv = emulator.command(project.elf, "{serial}")
+    argv = project.platform.emulator_argv(project, "{serial}")
     plugin = build_plugin()
     problem: str | None = plugin.reason
     counter = None

@@ -1,4 +1,4 @@
-"""`microtvm boards` and `microtvm doctor`."""
+"""`microtvm boards`, `microtvm platforms` and `microtvm doctor`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import click
 
 from microtvm.cli.console import emit_json, emit_table
 from microtvm.doctor import check_tools
+from microtvm.project import Option, find_platform, list_platforms
+from microtvm.project.template import load_template
 from microtvm.target import list_boards, load_board
 
 
@@ -37,6 +39,49 @@ def boards(as_json: bool) -> None:
         ("board", "cpu", "platforms", "description"),
         [(b.name, b.cpu.name, ", ".join(b.platforms), b.description) for b in found],
     )
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+def platforms(as_json: bool) -> None:
+    """List the platforms that projects can be created for, and their options."""
+    found = [find_platform(name) for name in list_platforms()]
+    if as_json:
+        emit_json(
+            {
+                "platforms": [
+                    {
+                        "name": p.name,
+                        "description": load_template(p.name, p.template_folder).description,
+                        "options": [
+                            {
+                                "name": o.name,
+                                "type": o.kind,
+                                "default": o.default,
+                                "choices": list(o.choices),
+                                "method": o.method,
+                                "help": o.help,
+                            }
+                            for o in p.options
+                        ],
+                    }
+                    for p in found
+                ]
+            }
+        )
+        return
+    rows = []
+    for platform in found:
+        description = load_template(platform.name, platform.template_folder).description
+        rows.append((platform.name, "", "", description))
+        rows += [
+            ("", f"{o.name}={o.default}", o.method, o.help + _choices(o)) for o in platform.options
+        ]
+    emit_table(("platform", "option", "for", "description"), rows)
+
+
+def _choices(option: Option) -> str:
+    return f": {', '.join(option.choices)}" if option.choices else ""
 
 
 @click.command()

@@ -31,6 +31,7 @@ for command in (
     project.create,
     project.build,
     board.boards,
+    board.platforms,
     board.doctor,
 ):
     cli.add_command(command)

@@ -13,7 +13,13 @@ from microtvm.cli.footprint import footprint_json, footprint_rows
 from microtvm.cli.option import compile_options
 from microtvm.inference import prefix_of
 from microtvm.pipeline import compile_model
-from microtvm.project import build_project, create_project, load_project, measure
+from microtvm.project import (
+    build_project,
+    create_project,
+    load_project,
+    measure,
+    split_options,
+)
 from microtvm.target import load_board
 
 
@@ -21,7 +27,14 @@ from microtvm.target import load_board
 @click.argument("model", type=click.Path(path_type=Path))
 @click.option("--board", "board_name", required=True, help="`microtvm boards` lists them.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
-@click.option("--platform", default="", help="Project template; by default the board's first.")
+@click.option("--platform", default="", help="Out of the board's; by default its first.")
+@click.option(
+    "--option",
+    "words",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the platform; `microtvm platforms` lists them.",
+)
 @click.option("--stack-bytes", type=int, default=0, help="Stack; by default what the board has.")
 @compile_options
 @click.option("-f", "--force", is_flag=True, help="Replace an earlier project there.")
@@ -31,6 +44,7 @@ def create(
     board_name: str,
     output: Path,
     platform: str,
+    words: tuple[str, ...],
     stack_bytes: int,
     force: bool,
     as_json: bool,
@@ -51,10 +65,16 @@ def create(
             library = Path(temporary)
             compiled.library.write(library)
         project = create_project(
-            library, board, output, template=platform, stack_bytes=stack_bytes, force=force
+            library,
+            board,
+            output,
+            platform=platform,
+            options=split_options(words),
+            stack_bytes=stack_bytes,
+            force=force,
         )
     if as_json:
-        emit_json({"folder": str(output), "board": board.name, "platform": project.template})
+        emit_json({"folder": str(output), "board": board.name, "platform": project.platform.name})
     else:
         emit_text(
             f"created {output}; build it with `microtvm build {output}`, or with its own tools"

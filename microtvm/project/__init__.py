@@ -1,11 +1,12 @@
 """From a model library and a board to a project folder, its image, and what the image takes."""
 
-from microtvm.project.build import Built, build_project
 from microtvm.project.fit import Demand, check_fit, demand_of
 from microtvm.project.library import Library, read_library
 from microtvm.project.measure import Flash, Footprint, Ram, measure
-from microtvm.project.project import Project, create_project, load_project
-from microtvm.project.template import list_templates
+from microtvm.project.option import Option, Value, split_options
+from microtvm.project.platform import Built, Platform
+from microtvm.project.project import Project, build_project, create_project, load_project
+from microtvm.project.registry import find_platform, list_platforms
 
 __all__ = [
     "Built",
@@ -13,14 +14,19 @@ __all__ = [
     "Flash",
     "Footprint",
     "Library",
+    "Option",
+    "Platform",
     "Project",
     "Ram",
+    "Value",
     "build_project",
     "check_fit",
     "create_project",
     "demand_of",
-    "list_templates",
+    "find_platform",
+    "list_platforms",
     "load_project",
     "measure",
     "read_library",
+    "split_options",
 ]

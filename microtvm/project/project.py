@@ -1,4 +1,5 @@
-"""A project: a folder that `make` turns into an image, and the note in it that says what it is."""
+"""A project: a folder that its platform's tools turn into an image, and the note in it that says
+what it is."""
 
 from __future__ import annotations
 
@@ -12,12 +13,15 @@ from pathlib import Path
 from microtvm.errors import BoardError, UserError
 from microtvm.project.fit import check_fit, demand_of
 from microtvm.project.library import Library, read_library
+from microtvm.project.option import Option, Value, parse_options
+from microtvm.project.platform import Built, Platform
+from microtvm.project.registry import find_platform
 from microtvm.project.template import Template, load_template
 from microtvm.target import ROLES, Board, data_folder, load_board
 from microtvm.version import VERSION
 
 NOTE = "project.json"
-_FORMAT = 1
+_FORMAT = 2
 _MODEL_FOLDER = "model"
 _ARTIFACTS = ("__pycache__", "build")
 
@@ -28,7 +32,9 @@ class Project:
 
     folder: Path
     board: Board
-    template: str
+    platform: Platform
+    options: Mapping[str, Value]
+    """Of the platform, as given when the project was created, or their defaults."""
     library: Library
     """The copy inside the project."""
     stack_bytes: int
@@ -36,12 +42,17 @@ class Project:
     @property
     def elf(self) -> Path:
         """Where the build puts the image."""
-        return self.folder / "build" / f"{self.library.prefix}.elf"
+        return self.platform.elf(self)
 
     @property
     def map_file(self) -> Path:
         """Where the linker writes its map."""
-        return self.elf.with_suffix(".map")
+        return self.platform.map_file(self)
+
+
+def build_project(project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
+    """Builds the image with the tools of the project's platform; see `Platform.build`."""
+    return project.platform.build(project, strict=strict, jobs=jobs)
 
 
 def create_project(
@@ -49,18 +60,21 @@ def create_project(
     board: Board,
     output: Path,
     *,
-    template: str = "",
+    platform: str = "",
+    options: Mapping[str, Value] | None = None,
     stack_bytes: int = 0,
     force: bool = False,
 ) -> Project:
     """Writes a project for `board` around the model library in the folder `library` into `output`.
 
-    `template` is one of the board's platforms, by default its first; `stack_bytes` overrides what
-    the board reserves for the stack, a multiple of 16. `output` must not exist or be empty; with
-    `force` an earlier project there is replaced, but nothing else ever is.
+    `platform` is one of the board's, by default its first; `options` are the platform's own;
+    `stack_bytes` overrides what the board reserves for the stack, a multiple of 16. `output` must
+    not exist or be empty; with `force` an earlier project there is replaced, but nothing else ever
+    is.
 
     FitError if the model can't fit the board, BoardError if the template lacks a driver for it,
-    UserError for a folder, library or stack that can't be used.
+    UserError for a folder, library, option or stack that can't be used, and what the platform's
+    `check` raises.
     """
     model = read_library(library)
     compiled_for = model.metadata.get("cpu") or board.cpu.name
@@ -70,21 +84,26 @@ def create_project(
             f"board {board.name} has a {board.cpu.name}",
             hint=f"compile the model again with --cpu {board.cpu.name}",
         )
-    chosen = load_template(_platform(board, template))
+    chosen = find_platform(_platform_name(board, platform))
+    values = parse_options(chosen.name, _creating(chosen), options or {})
+    chosen.check(board, values)
+    template = load_template(chosen.name, chosen.template_folder)
     stack = stack_bytes or board.stack_bytes
     if stack % 16 or stack < 256:
         raise UserError(f"the stack must be a multiple of 16 and at least 256 bytes: {stack}")
     check_fit(board, demand_of(model, stack))
     if library.resolve().is_relative_to(output.resolve()):
         raise UserError(f"the model library {library} lies in the project's folder {output}")
-    rendered = chosen.render(_context(model, board, stack), board)
+    context = _context(model, board, stack) | {"options": values}
+    rendered = template.render(context | chosen.context(board, model, values), board)
     _clear(output, force=force)
-    _write(output, rendered, chosen, model)
+    _write(output, rendered, template, model)
     note = {
         "format": _FORMAT,
         "microtvm": VERSION,
         "board": _reference(board),
-        "template": chosen.name,
+        "platform": chosen.name,
+        "options": values,
         "stack_bytes": stack,
     }
     (output / NOTE).write_text(json.dumps(note, indent=2) + "\n", encoding="utf-8")
@@ -105,26 +124,33 @@ def load_project(folder: Path) -> Project:
     if not isinstance(note, dict) or note.get("format") != _FORMAT:
         raise UserError(f"{file} was not written by this version", hint="create the project again")
     try:
+        platform = find_platform(str(note["platform"]))
         return Project(
             folder=folder,
             board=load_board(str(note["board"])),
-            template=str(note["template"]),
+            platform=platform,
+            options=parse_options(platform.name, _creating(platform), dict(note["options"])),
             library=read_library(folder / _MODEL_FOLDER),
             stack_bytes=int(note["stack_bytes"]),
         )
-    except (KeyError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error!r}", hint="create the project again") from None
 
 
-def _platform(board: Board, template: str) -> str:
+def _platform_name(board: Board, platform: str) -> str:
     if not board.platforms:
         raise BoardError(f"{board.file}: platforms is empty")
-    if template and template not in board.platforms:
+    if platform and platform not in board.platforms:
         raise UserError(
-            f"board {board.name} does not support the platform {template!r}",
+            f"board {board.name} does not support the platform {platform!r}",
             hint="it supports: " + ", ".join(board.platforms),
         )
-    return template or board.platforms[0]
+    return platform or board.platforms[0]
+
+
+def _creating(platform: Platform) -> list[Option]:
+    """The options that stay with a project."""
+    return [option for option in platform.options if option.method == "create"]
 
 
 def _context(library: Library, board: Board, stack_bytes: int) -> dict[str, object]:

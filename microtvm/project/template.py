@@ -10,7 +10,7 @@ from pathlib import Path
 import jinja2
 
 from microtvm.errors import BoardError, ToolError
-from microtvm.target import Board, data_folder
+from microtvm.target import Board
 
 _SETTINGS = "template.toml"
 _KEYS = {"description", "files", "folders"}
@@ -71,22 +71,12 @@ class Template:
         return path.read_text(encoding="utf-8")
 
 
-def list_templates() -> list[str]:
-    """The names of all templates, sorted."""
-    return sorted(
-        file.parent.name for file in data_folder("project_templates").glob(f"*/{_SETTINGS}")
-    )
-
-
-def load_template(name: str) -> Template:
-    """The template of that name; ToolError if it is missing or its settings are wrong."""
-    folder = data_folder("project_templates") / name
+def load_template(name: str, folder: Path) -> Template:
+    """The template of the platform `name` in `folder`; ToolError if it is missing or its settings
+    are wrong."""
     file = folder / _SETTINGS
     if not file.is_file():
-        raise ToolError(
-            f"there is no project template {name!r}",
-            hint="there are: " + ", ".join(list_templates()),
-        )
+        raise ToolError(f"the platform {name} has no {file}", hint="install its package again")
     settings = tomllib.loads(file.read_text(encoding="utf-8"))
     unknown = sorted(settings.keys() - _KEYS)
     if unknown:

@@ -1,20 +1,37 @@
 """Boards and CPUs as data: TOML files with inheritance, read into frozen dataclasses."""
 
-from microtvm.target.board import FEATURES, ROLES, Board, Counter, Cpu, Emulator, Memory, Uart
+from microtvm.target.board import (
+    FEATURES,
+    FLASH_PLACEHOLDERS,
+    ROLES,
+    Board,
+    Counter,
+    Cpu,
+    Emulator,
+    FlashTool,
+    Memory,
+    Setting,
+    Uart,
+    UsbId,
+)
 from microtvm.target.data import data_folder
 from microtvm.target.loader import list_boards, list_cpus, load_board, load_cpu
 from microtvm.target.timing import Timing
 
 __all__ = [
     "FEATURES",
+    "FLASH_PLACEHOLDERS",
     "ROLES",
     "Board",
     "Counter",
     "Cpu",
     "Emulator",
+    "FlashTool",
     "Memory",
+    "Setting",
     "Timing",
     "Uart",
+    "UsbId",
     "data_folder",
     "list_boards",
     "list_cpus",

@@ -87,12 +87,15 @@ class Memory:
     start: int
     size_bytes: int
     roles: tuple[str, ...]
-    """Out of ROLES."""
+    """Out of ROLES; empty for a memory that a user may place things in."""
+    wait_states: int | None = None
+    """Cycles of the core that a read takes beyond the first, at the board's `hz`; None where no
+    source says."""
 
 
 @dataclass(frozen=True)
 class Uart:
-    """The serial port that carries the link."""
+    """The serial port that carries the link, where the project itself drives it."""
 
     driver: str
     """Names the driver's source in a project template, e.g. `cmsdk`."""
@@ -137,6 +140,44 @@ class Emulator:
 
 
 @dataclass(frozen=True)
+class FlashTool:
+    """A program that puts an image into the board."""
+
+    name: str
+    """The key of its table, e.g. `pyocd`."""
+    argv: tuple[str, ...]
+    """With placeholders out of FLASH_PLACEHOLDERS."""
+
+
+FLASH_PLACEHOLDERS: Mapping[str, str] = {
+    "{elf}": "the image as the linker wrote it",
+    "{hex}": "the image as Intel HEX",
+    "{bin}": "the image as bytes, from the lowest address that is stored",
+    "{uf2}": "the image in Microsoft's UF2 form",
+    "{folder}": "the project's folder",
+    "{build}": "the folder that the build wrote to",
+    "{port}": "the board's serial port, found by its USB ids",
+    "{serial_number}": "the USB serial number of that port, to tell boards apart",
+}
+"""What a flash tool's arguments may refer to. An argument whose `{serial_number}` is unknown is
+left out, with the word before it if that begins with a dash."""
+
+
+@dataclass(frozen=True)
+class UsbId:
+    """How a USB device says what it is."""
+
+    vendor: int
+    product: int
+
+    def __str__(self) -> str:
+        return f"{self.vendor:04x}:{self.product:04x}"
+
+
+Setting = str | int | bool | float
+
+
+@dataclass(frozen=True)
 class Board:
     """A board is data: the same code serves all of them."""
 
@@ -145,7 +186,8 @@ class Board:
     cpu: Cpu
     memories: tuple[Memory, ...]
     """Empty on the host, whose memory is not ours to place things in."""
-    uart: Uart
+    uart: Uart | None
+    """None where the platform's own drivers carry the link."""
     counter: Counter | None
     emulator: Emulator | None
     platforms: tuple[str, ...]
@@ -153,6 +195,16 @@ class Board:
     stack_bytes: int
     """What the linker reserves for the stack."""
     file: Path
+    hz: int = 0
+    """Cycles of the core in a second, as its platforms set the clock; 0 where unknown."""
+    url: str = ""
+    """The page of the manual that the facts come from; empty for emulated machines."""
+    usb: tuple[UsbId, ...] = ()
+    """The devices whose serial port is the board's link."""
+    flash_tools: tuple[FlashTool, ...] = ()
+    """What can put an image into it, the first choice first."""
+    settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
+    """By platform, what it has to know of the board: the platform checks the keys."""
     origins: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
     """For every key chain, such as `memory.flash.start`, the file that its value came from."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,13 +11,17 @@ from microtvm.target.board import (
     EMULATORS,
     FAMILIES,
     FEATURES,
+    FLASH_PLACEHOLDERS,
     ROLES,
     Board,
     Counter,
     Cpu,
     Emulator,
+    FlashTool,
     Memory,
+    Setting,
     Uart,
+    UsbId,
 )
 from microtvm.target.data import data_folder
 from microtvm.target.document import leaves, load_table, near
@@ -24,6 +29,9 @@ from microtvm.target.reader import Reader
 from microtvm.target.timing import read_timing
 
 _ADDRESS_LIMIT = 2**32
+_HZ_LIMIT = 10**10
+_USB_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
+_WORD_IN_BRACES = re.compile(r"\{\w*\}")
 _PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}")}
 
 
@@ -70,12 +78,17 @@ def read_board(root: Path, file: Path) -> Board:
         description=reader.text("description"),
         cpu=cpu,
         memories=memories,
-        uart=_uart(reader, file),
+        uart=_uart(reader),
         counter=_counter(reader),
         emulator=_emulator(reader),
         platforms=reader.texts("platforms"),
         stack_bytes=reader.whole("stack_bytes", 256, 2**24),
         file=file,
+        hz=reader.whole("hz", 0, _HZ_LIMIT, default=0),
+        url=reader.text("url", ""),
+        usb=_usb(reader),
+        flash_tools=tuple(_flash_tool(name, inner) for name, inner in reader.tables("flash")),
+        settings=_settings(reader),
         origins={chain: leaf.origin for chain, leaf in leaves(table)},
     )
     reader.finish()
@@ -125,6 +138,7 @@ def _memory(name: str, reader: Reader) -> Memory:
         start=reader.whole("start", 0, _ADDRESS_LIMIT - 1),
         size_bytes=reader.whole("size_bytes", 1, _ADDRESS_LIMIT),
         roles=reader.some_of("roles", ROLES),
+        wait_states=reader.whole("wait_states", 0, 100) if reader.has("wait_states") else None,
     )
     if memory.start + memory.size_bytes > _ADDRESS_LIMIT:
         raise BoardError(f"{reader.where('size_bytes')}: the memory ends beyond 32-bit addresses")
@@ -132,10 +146,10 @@ def _memory(name: str, reader: Reader) -> Memory:
     return memory
 
 
-def _uart(reader: Reader, file: Path) -> Uart:
+def _uart(reader: Reader) -> Uart | None:
     inner = reader.table("uart")
     if inner is None:
-        raise BoardError(f"{file}: uart is missing")
+        return None
     extra = []
     for key, value in inner.scalars("extra"):
         if isinstance(value, bool) or not isinstance(value, int):
@@ -175,6 +189,41 @@ def _emulator(reader: Reader) -> Emulator | None:
     emulator = Emulator(kind=kind, argv=argv, icount=inner.flag("icount", False))
     inner.finish()
     return emulator
+
+
+def _usb(reader: Reader) -> tuple[UsbId, ...]:
+    ids = []
+    for text in reader.texts("usb", ()):
+        found = _USB_ID.fullmatch(text)
+        if found is None:
+            raise BoardError(
+                f"{reader.where('usb')} has {text!r}",
+                hint="a USB id is vendor:product in lower-case hex digits, such as 0483:374b",
+            )
+        ids.append(UsbId(int(found[1], 16), int(found[2], 16)))
+    return tuple(ids)
+
+
+def _flash_tool(name: str, reader: Reader) -> FlashTool:
+    argv = reader.texts("argv")
+    if not argv:
+        raise BoardError(f"{reader.where('argv')} is empty")
+    for word in argv:
+        for placeholder in _WORD_IN_BRACES.findall(word):
+            if placeholder not in FLASH_PLACEHOLDERS:
+                raise BoardError(
+                    f"{reader.where('argv')} has the placeholder {placeholder}",
+                    hint=near(placeholder, sorted(FLASH_PLACEHOLDERS)),
+                )
+    reader.finish()
+    return FlashTool(name, argv)
+
+
+def _settings(reader: Reader) -> dict[str, dict[str, Setting]]:
+    outer = reader.table("platform")
+    if outer is None:
+        return {}
+    return {name: dict(outer.scalars(name)) for name, _ in reader.tables("platform")}
 
 
 def _check_memories(board: Board) -> None:

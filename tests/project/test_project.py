@@ -17,7 +17,6 @@ from microtvm.project import (
     build_project,
     check_fit,
     create_project,
-    list_templates,
     load_project,
     measure,
     read_library,
@@ -115,14 +114,15 @@ def test_library_inside_the_output_is_refused(tmp_path: Path, board: Board) -> N
 
 
 def test_unknown_platform_is_refused(tmp_path: Path, board: Board) -> None:
-    with pytest.raises(UserError, match="does not support the platform 'zephyr'") as caught:
-        create_project(TINY, board, tmp_path / "p", template="zephyr")
+    with pytest.raises(UserError, match="does not support the platform 'cobol'") as caught:
+        create_project(TINY, board, tmp_path / "p", platform="cobol")
     assert caught.value.hint == "it supports: baremetal"
     with pytest.raises(BoardError, match="platforms is empty"):
         create_project(TINY, dataclasses.replace(board, platforms=()), tmp_path / "p")
 
 
 def test_unknown_driver_is_named(tmp_path: Path, board: Board) -> None:
+    assert board.uart is not None
     other = dataclasses.replace(board, uart=dataclasses.replace(board.uart, driver="usart9"))
     with pytest.raises(
         BoardError, match=r"has no uart/usart9\.c, which board qemu-mps2-an386"
@@ -132,10 +132,9 @@ def test_unknown_driver_is_named(tmp_path: Path, board: Board) -> None:
     assert not (tmp_path / "p").exists()
 
 
-def test_unknown_template_is_refused() -> None:
-    with pytest.raises(ToolError, match="there is no project template 'cobol'") as caught:
-        load_template("cobol")
-    assert caught.value.hint == "there are: " + ", ".join(list_templates())
+def test_template_that_is_missing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match=r"the platform own has no .*template\.toml"):
+        load_template("own", tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -146,29 +145,18 @@ def test_unknown_template_is_refused() -> None:
         ("[folders]\na = 2", r"folders must be a table of paths, found {'a': 2}"),
     ],
 )
-def test_wrong_template_is_named(
-    settings: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    use_template(settings, tmp_path, monkeypatch)
+def test_wrong_template_is_named(settings: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "template.toml").write_text(settings)
     with pytest.raises(ToolError, match=message):
-        load_template("own")
+        load_template("own", tmp_path)
 
 
-def test_undefined_names_in_a_template_are_errors(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, board: Board
-) -> None:
-    use_template('[files]\na = "a.j2"\n', tmp_path, monkeypatch)
-    (tmp_path / "own" / "a.j2").write_text("{{ board.colour }}")
-    template = load_template("own")
+def test_undefined_names_in_a_template_are_errors(tmp_path: Path, board: Board) -> None:
+    (tmp_path / "template.toml").write_text('[files]\na = "a.j2"\n')
+    (tmp_path / "a.j2").write_text("{{ board.colour }}")
+    template = load_template("own", tmp_path)
     with pytest.raises(ToolError, match="template own: a can't be made for board qemu-mps2-an386"):
         template.render({"board": board}, board)
-
-
-def use_template(settings: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Puts a template of its own, named `own`, in the place of those that come with microtvm."""
-    (folder / "own").mkdir()
-    (folder / "own" / "template.toml").write_text(settings)
-    monkeypatch.setattr("microtvm.project.template.data_folder", lambda _: folder)
 
 
 @pytest.mark.parametrize(
@@ -210,8 +198,11 @@ def test_what_is_no_project_is_refused(tmp_path: Path) -> None:
     note.write_text('{"format": 7}')
     with pytest.raises(UserError, match="was not written by this version"):
         load_project(tmp_path)
-    note.write_text('{"format": 1}')
-    with pytest.raises(UserError, match=r"project\.json is damaged: KeyError\('board'\)"):
+    note.write_text('{"format": 2}')
+    with pytest.raises(UserError, match=r"project\.json is damaged: KeyError\('platform'\)"):
+        load_project(tmp_path)
+    note.write_text('{"format": 2, "platform": "host", "board": "host", "options": 7}')
+    with pytest.raises(UserError, match=r"project\.json is damaged: TypeError"):
         load_project(tmp_path)
 
 

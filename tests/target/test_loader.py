@@ -147,6 +147,39 @@ def test_own_board_inherits_from_ours(tmp_path: Path) -> None:
     assert mine.origins["memory.ssram1.start"] == data_folder("boards") / "soc" / "mps2.toml"
 
 
+def test_real_board_says_how_to_find_and_flash_it(tmp_path: Path) -> None:
+    text = BOARD.replace('[uart]\ndriver = "pl011"\nbase = 0x4000C000\n', REAL)
+    board = load_board(str(_own(tmp_path, text)))
+    assert board.uart is None
+    assert [str(device) for device in board.usb] == ["0483:374b"]
+    assert [(tool.name, tool.argv[-1]) for tool in board.flash_tools] == [
+        ("west", "{build}"),
+        ("pyocd", "{elf}"),
+    ]
+    assert board.settings == {"zephyr": {"board": "nucleo_f411re", "serial": 1}, "arduino": {}}
+    assert [memory.wait_states for memory in board.memories] == [3, None]
+    assert board.origins["flash.pyocd.argv"] == board.file
+
+
+REAL = """
+[flash.west]
+argv = ["west", "flash", "-d", "{build}"]
+[flash.pyocd]
+argv = ["pyocd", "flash", "{elf}"]
+[platform.zephyr]
+board = "nucleo_f411re"
+serial = 1
+[platform.arduino]
+"""
+
+
+def _own(folder: Path, text: str) -> Path:
+    text = text.replace("size_bytes = 0x40000\n", "size_bytes = 0x40000\nwait_states = 3\n")
+    text = text.replace('cpu = "cortex-m3"', 'cpu = "cortex-m3"\nusb = ["0483:374b"]')
+    (folder / "own.toml").write_text(text)
+    return folder / "own.toml"
+
+
 def test_roles_fall_back(tmp_path: Path) -> None:
     board = load_board(str(shutil.copyfile(written(tmp_path), tmp_path / "b.toml")))
     assert board.memory("arena").name == "ram"
@@ -186,7 +219,23 @@ REFUSED = [
     ('["data"]', '["arena"]', "has no memory of role 'data'"),
     ('["data"]', '["data", "date"]', r"memory\.ram\.roles has 'date'"),
     ('["data"]', '["data", "data"]', r"memory\.ram\.roles has 'data' twice"),
-    ("[uart]", "[uart_]", r"own\.toml: uart is missing"),
+    ("[uart]", "[uart_]", r"own\.toml: uart_ is not a key known here"),
+    (
+        'cpu = "cortex-m3"',
+        'cpu = "cortex-m3"\nusb = ["483:374b"]',
+        r"own\.toml: usb has '483:374b'",
+    ),
+    ('cpu = "cortex-m3"', 'cpu = "cortex-m3"\nhz = -1', r"hz must be an integer from 0"),
+    ("start = 0\n", "start = 0\nwait_states = 101\n", r"flash\.wait_states must be an integer"),
+    ("[uart]", "[flash.pyocd]\nargv = []\n[uart]", r"flash\.pyocd\.argv is empty"),
+    (
+        "[uart]",
+        '[flash.pyocd]\nargv = ["x", "{elv}"]\n[uart]',
+        r"flash\.pyocd\.argv has the placeholder \{elv\}",
+    ),
+    ("[uart]", "[flash.pyocd]\nargs = []\n[uart]", r"flash\.pyocd\.argv is missing"),
+    ("[uart]", "[platform]\nzephyr = 1\n[uart]", r"platform\.zephyr must be a table, found 1"),
+    ("[uart]", "[platform.zephyr]\nx = [1]\n[uart]", r"platform\.zephyr\.x must be a plain value"),
     (
         "[uart]",
         "[uart.extra]\npin = 1.5\n[uart]",

@@ -1,0 +1,117 @@
+"""Platforms whose projects `make` builds, and what is said when a build fails."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microtvm.doctor import install_line
+from microtvm.errors import BoardError, FitError, ToolError
+from microtvm.project.option import Value
+from microtvm.project.platform import Built, Platform
+from microtvm.target import Board
+
+if TYPE_CHECKING:
+    from microtvm.project.project import Project
+
+_SHOWN_LINES = 12
+_OVERFLOW = re.compile(r"region [`'](?P<memory>\w+)' overflowed by (?P<bytes>\d+) bytes?")
+_TELLING = re.compile(r"error: |undefined reference|multiple definition|\*\*\*|No such file")
+
+# Of an enclosing make, whose job server this one must not join.
+_MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
+
+
+class MakePlatform(Platform):
+    """A folder with a Makefile."""
+
+    def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
+        require_programs(project.board, "make", project.board.cpu.cc)
+        argv = ["make", "-C", str(project.folder), f"-j{jobs}"]
+        if strict:
+            argv.append("WERROR=-Werror")
+        log = self.elf(project).parent / "make.log"
+        run_build(project, argv, log)
+        return Built(project, self.elf(project), self.map_file(project), log)
+
+
+class Baremetal(MakePlatform):
+    """No operating system."""
+
+    name = "baremetal"
+
+    def check(self, board: Board, options: Mapping[str, Value]) -> None:
+        if board.uart is None:
+            raise BoardError(
+                f"{board.file}: [uart] is missing, which the platform {self.name} needs",
+                hint="add the driver and the address of its registers",
+            )
+
+
+class Host(MakePlatform):
+    """A process of this machine."""
+
+    name = "host"
+
+
+def require_programs(board: Board, *programs: str) -> None:
+    """ToolError if a program that the build needs is not on the PATH."""
+    for program in programs:
+        if shutil.which(program) is None:
+            raise ToolError(
+                f"building for {board.name} needs {program}, which is not on the PATH",
+                hint=f"things to try: {install_line(program)}; microtvm doctor lists all tools",
+            )
+
+
+def run_build(
+    project: Project,
+    argv: Sequence[str],
+    log: Path,
+    *,
+    folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> None:
+    """Runs a build's command in `folder`, with `environment` over this process's own; what it
+    printed goes to `log`. ToolError or FitError if it fails."""
+    inherited = {k: v for k, v in os.environ.items() if k not in _MAKE_VARIABLES}
+    done = subprocess.run(
+        argv,
+        cwd=folder,
+        env={**inherited, "LC_ALL": "C", **(environment or {})},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    log.parent.mkdir(parents=True, exist_ok=True)
+    log.write_text(f"{' '.join(argv)}\n{done.stdout}", encoding="utf-8")
+    if done.returncode != 0:
+        raise _failure(project, done.stdout, log)
+
+
+def _failure(project: Project, output: str, log: Path) -> FitError | ToolError:
+    overflows = dict(_OVERFLOW.findall(output))
+    if overflows:
+        found = "; ".join(
+            f"its memory {memory} is {int(size):,} bytes too small"
+            for memory, size in overflows.items()
+        )
+        return FitError(
+            f"the image does not fit board {project.board.name}: {found}",
+            hint="choose a board with more memory, or a smaller model",
+        )
+    lines = output.splitlines()
+    telling = [line for line in lines if _TELLING.search(line)] or lines[-_SHOWN_LINES:]
+    shown = "\n".join(telling[:_SHOWN_LINES])
+    return ToolError(
+        f"building {project.folder} for {project.board.name} failed:\n{shown}",
+        hint=f"the whole output is in {log}; of `microtvm run MODEL` it is kept with --keep FOLDER",
+    )

@@ -1,0 +1,84 @@
+"""What a platform is: a template with, where its own tools ask for it, a way to build and to look.
+
+A platform that comes with microtvm has its template in `project_templates/`; a third party's has it
+where it likes, and is found by the entry point group `microtvm.platforms`, whose names are the
+platforms' and whose values are subclasses of `Platform`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microtvm.project.library import Library
+from microtvm.project.option import Option, Value
+from microtvm.target import Board, data_folder
+
+if TYPE_CHECKING:
+    from microtvm.project.project import Project
+
+
+@dataclass(frozen=True)
+class Built:
+    """A project whose image exists."""
+
+    project: Project
+    elf: Path
+    map_file: Path
+    log: Path
+    """What the build's tools said."""
+
+
+class Platform(ABC):
+    """One way to make an image. Instances have no state."""
+
+    name: str
+    """As boards name it in `platforms`."""
+    options: tuple[Option, ...] = ()
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self)
+
+    def __hash__(self) -> int:
+        return hash(type(self))
+
+    @property
+    def template_folder(self) -> Path:
+        """The folder that has `template.toml`."""
+        return data_folder("project_templates") / self.name
+
+    def check(self, board: Board, options: Mapping[str, Value]) -> None:  # noqa: B027 (optional)
+        """Raises BoardError, UserError or ToolError for what the platform can't do with the board,
+        before anything is written."""
+
+    def context(
+        self, board: Board, library: Library, options: Mapping[str, Value]
+    ) -> dict[str, object]:
+        """What its template may refer to besides what every template may."""
+        return {}
+
+    @abstractmethod
+    def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
+        """Builds the image with the platform's own tools; `strict` makes every warning an error.
+
+        ToolError if a tool is missing or fails, with the first telling lines of what it said;
+        FitError if the linker finds a memory too small.
+        """
+
+    def elf(self, project: Project) -> Path:
+        """Where the build puts the image."""
+        return project.folder / "build" / f"{project.library.prefix}.elf"
+
+    def map_file(self, project: Project) -> Path:
+        """Where the linker writes its map."""
+        return self.elf(project).with_suffix(".map")
+
+    def emulator_argv(self, project: Project, serial: str) -> list[str]:
+        """The command that runs the built image in the board's emulator, with its link on QEMU's
+        character device `serial`. The board must have an emulator."""
+        emulator = project.board.emulator
+        assert emulator is not None
+        return emulator.command(self.elf(project), serial)
