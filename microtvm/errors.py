@@ -49,6 +49,10 @@ class DeviceError(MicrotvmError):
     """The device answered with an error, crashed, or went away."""
 
 
+class CancelledError(DeviceError):
+    """A run was stopped because it was asked to."""
+
+
 class IRError(MicrotvmError):
     """An invariant of an intermediate representation does not hold.
 

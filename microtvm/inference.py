@@ -233,7 +233,7 @@ def run_project(
             counts: Counts | None = None
             for index, arrays in enumerate(runs):
                 progress("running", index, len(runs))
-                rows.append(session.run(arrays))
+                rows.append(session.run(arrays, whole=True))
                 taken = _counts(booted, project)
                 counts = taken if index == 1 else counts
             progress("running", len(runs), len(runs))

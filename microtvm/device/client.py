@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from microtvm.device.wire import (
     hello_request,
     parse_answer,
     parse_hello,
+    parse_progress,
 )
 from microtvm.errors import DeviceError, LinkError
 
@@ -51,13 +53,18 @@ class Timing:
     answer_s: float = ANSWER_S
     """Silence after which a device that isn't computing is given up."""
     run_s: float = RUN_S
-    """The longest run."""
+    """The longest silence while the device computes: a device that runs operators one by one is
+    heard of several times a second, or whenever one has ended."""
     retry_s: float = RETRY_S
     """Silence after which a request is sent again; doubled each time, up to LONGEST_RETRY_S."""
     write_s: float = WRITE_S
     """For the transport to take what is written."""
     watch_s: float = WATCH_S
     """How soon the end of an emulator is noticed whose stream stays open."""
+
+
+class RestartError(DeviceError):
+    """The device has restarted in the middle of a session."""
 
 
 class _Retry:
@@ -94,6 +101,11 @@ class Client:
         self._quiet = False
         self._window: Window | None = None
         self._broken = ""
+        self._operator: int | None = None
+        self.on_progress: Callable[[int], None] | None = None
+        """Called with the index of the operator that executes, while a run goes on."""
+        self.on_log: Callable[[str], None] | None = None
+        """Called with what the application on the device prints."""
 
     @property
     def retransmissions(self) -> int:
@@ -120,13 +132,15 @@ class Client:
         while True:
             now_s = self._clock()
             if now_s >= start_s + self.timing.hello_s:
-                raise self._silent("no answer to the first request", self.timing.hello_s)
+                limit_s = self.timing.hello_s
+                raise self._silent(f"no answer to the first request within {limit_s:g} s")
             if now_s >= retry.due_s:
                 retry.back_off(now_s)
                 self._write(frame, "to start a session")
             for event in self._read(min(retry.due_s, start_s + self.timing.hello_s)):
                 if isinstance(event, Damage):
                     continue
+                self._log(event)
                 if event.data[1] == Kind.STARTED:
                     retry.restart(self._clock())
                     self._write(frame, "to start a session")
@@ -153,9 +167,15 @@ class Client:
         hello = parse_hello(answer.payload)
         return hello if hello.nonce == nonce else None
 
-    def call(self, request: Request, what: str, run_s: float | None = None) -> Answer:
+    def call(
+        self,
+        request: Request,
+        what: str,
+        run_s: float | None = None,
+        stop: threading.Event | None = None,
+    ) -> Answer:
         """One request and its answer; `what` completes "while ..." in messages. See `exchange`."""
-        return self.exchange([request], what, run_s=run_s)[0]
+        return self.exchange([request], what, run_s=run_s, stop=stop)[0]
 
     def exchange(
         self,
@@ -163,12 +183,14 @@ class Client:
         what: str,
         *,
         run_s: float | None = None,
+        stop: threading.Event | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Answer]:
         """Answers of any status to all requests, in their order.
 
-        As many are in flight as the device's window takes. A run or a reset is sent alone. `run_s`
-        overrides `timing.run_s`; `progress` gets the number of requests answered so far. Raises
+        As many are in flight as the device's window takes. A run or a reset is sent alone. A run is
+        stopped between two operators once `stop` is set, or when it takes longer than `run_s`; its
+        answer then is CANCELLED. `progress` gets the number of requests answered so far. Raises
         LinkError when the device is silent for too long, DeviceError when it restarted or its
         process ended.
         """
@@ -177,33 +199,64 @@ class Client:
         self._broken = f"it failed while {what}"
         window = self._window
         window.submit(requests)
-        self._drive(window, what, self.timing.run_s if run_s is None else run_s, progress)
+        self._operator = None
+        self._drive(window, what, run_s, stop, progress)
         self._broken = ""
-        return window.answers
+        return window.answers[: len(requests)]
 
     def _drive(
-        self, window: Window, what: str, run_s: float, progress: Callable[[int], None] | None
+        self,
+        window: Window,
+        what: str,
+        run_s: float | None,
+        stop: threading.Event | None,
+        progress: Callable[[int], None] | None,
     ) -> None:
         heard_s = self._clock()
         retry = _Retry(self.timing.retry_s, heard_s)
+        begun_s: float | None = None
         while not window.finished:
             self._send_all(window, what)
             now_s = self._clock()
-            limit_s = run_s if window.accepted else self.timing.answer_s
+            begun_s = now_s if begun_s is None and window.accepted else begun_s
+            overdue = run_s is not None and begun_s is not None and now_s >= begun_s + run_s
+            if (overdue or (stop is not None and stop.is_set())) and window.cancel():
+                heard_s = now_s
+                retry.restart(now_s)
+                continue
+            limit_s = self._limit(window)
             if now_s >= heard_s + limit_s:
-                raise self._silent(
-                    f"no {'result' if window.accepted else 'answer'} while {what}", limit_s
-                )
+                raise self._silent(self._missing(window, what, limit_s, run_s if overdue else None))
             if now_s >= retry.due_s:
                 retry.back_off(now_s)
                 window.on_silence()
                 continue
-            events = self._read(min(retry.due_s, heard_s + limit_s), what)
+            until_s = min(retry.due_s, heard_s + limit_s)
+            if run_s is not None and begun_s is not None and not overdue:
+                until_s = min(until_s, begun_s + run_s)
+            events = self._read(until_s, what)
             if any([self._handle(window, event, what) for event in events]):
                 heard_s = self._clock()
                 retry.restart(heard_s)
                 if progress:
                     progress(window.answered)
+
+    def _limit(self, window: Window) -> float:
+        """How long a silence may be."""
+        if window.accepted and not window.cancelling:
+            return self.timing.run_s
+        return self.timing.answer_s
+
+    def _missing(self, window: Window, what: str, limit_s: float, run_s: float | None) -> str:
+        if not window.accepted:
+            return f"no answer while {what} within {limit_s:g} s"
+        executing = "" if self._operator is None else f", in operator {self._operator}"
+        if not window.cancelling:
+            return f"no result while {what}{executing} within {limit_s:g} s"
+        stop = f"does not stop within {limit_s:g} s"
+        if run_s is None:
+            return f"the device {stop} while {what}{executing}"
+        return f"no result while {what}{executing} within {run_s:g} s, and the device {stop}"
 
     def _send_all(self, window: Window, what: str) -> None:
         frames = []
@@ -220,14 +273,38 @@ class Client:
             self._quiet = True
             return False
         self._quiet = False
+        if self._log(event):
+            return False
         if event.plain:
             if event.data[1] == Kind.STARTED and not window.on_restart():
-                raise self._gone(f"the device restarted before or while {what}")
+                raise RestartError(
+                    f"the device restarted before or while {what}{self._last_words()}",
+                    hint=_CRASH_HINT,
+                )
             if event.data[1] == Kind.DAMAGED:
                 window.on_damage()
             return False
+        running = parse_progress(event.data)
+        if running is not None:
+            return self._on_progress(window, *running)
         parsed = parse_answer(event.data)
         return parsed is not None and window.on_answer(*parsed)
+
+    def _on_progress(self, window: Window, sequence: int, operator: int) -> bool:
+        if not window.runs(sequence):
+            return False
+        self._operator = operator
+        if self.on_progress:
+            self.on_progress(operator)
+        return True
+
+    def _log(self, packet: Packet) -> bool:
+        """Whether the packet is the application's text."""
+        if packet.data[1] != Kind.LOG:
+            return False
+        if self.on_log:
+            self.on_log(packet.data[2:].decode("utf-8", "replace"))
+        return True
 
     def _write(self, data: bytes, when: str) -> None:
         try:
@@ -266,10 +343,9 @@ class Client:
     def _gone(self, problem: str) -> DeviceError:
         return DeviceError(problem + self._last_words(), hint=_CRASH_HINT)
 
-    def _silent(self, problem: str, limit_s: float) -> LinkError:
+    def _silent(self, problem: str) -> LinkError:
         return LinkError(
-            f"{self.transport.name}: {problem} within {limit_s:g} s{self._last_words()}",
-            hint=_SILENCE_HINT,
+            f"{self.transport.name}: {problem}{self._last_words()}", hint=_SILENCE_HINT
         )
 
     def _last_words(self) -> str:

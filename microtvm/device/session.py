@@ -4,8 +4,10 @@ between."""
 from __future__ import annotations
 
 import secrets
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,13 +16,14 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from microtvm.device.client import Client, Timing
+from microtvm.device.client import Client, RestartError, Timing
+from microtvm.device.crash import Crash, read_crash
 from microtvm.device.description import Tensor, ask_device, find, load_metadata, near
 from microtvm.device.frame import packet_bytes
 from microtvm.device.status import Status
 from microtvm.device.transport.base import Transport
 from microtvm.device.wire import Answer, Kind, Reader, Request, describe, number
-from microtvm.errors import DeviceError, LinkError, UserError
+from microtvm.errors import CancelledError, DeviceError, LinkError, MicrotvmError, UserError
 from microtvm.util import Array
 
 PING_BYTES = 8
@@ -87,15 +90,20 @@ class Session:
         """
         self._transport = transport
         self._given: dict[int, bytes] = {}
+        self._held: dict[int, bytes] = {}
         self._step = 0
         self._closed = False
+        self._stop = threading.Event()
         self.last_run: Run | None = None
+        self.last_crash: Crash | None = None
+        """What the device knew of a crash before this session, if anything."""
         try:
             expected = None if metadata is None else load_metadata(metadata)
             self._client = Client(transport, timing, clock=clock)
             self.hello = self._client.hello()
             self.model = expected or ask_device(self._client, self.hello)
             self._check_model()
+            self._take_crash()
         except BaseException:
             transport.close()
             raise
@@ -109,6 +117,11 @@ class Session:
                 hint="build and flash the project again",
             )
 
+    def _take_crash(self) -> None:
+        """The device's record, which is forgotten there once it is here."""
+        if self.hello.has_crashed:
+            self.last_crash = read_crash(self._client, self.model.operators)
+
     @property
     def retransmissions(self) -> int:
         """How many frames had to be sent again because the line damaged them."""
@@ -119,22 +132,57 @@ class Session:
         """Names of the operators, in the order in which they run."""
         return self.model.operators
 
+    def on_log(self, heard: Callable[[str], None] | None) -> None:
+        """Calls `heard` with each piece of text that the application on the device prints."""
+        self._client.on_log = heard
+
+    def on_progress(self, heard: Callable[[str], None] | None) -> None:
+        """Calls `heard` with the name of the operator that executes, several times a second while
+        a run goes on operator by operator."""
+        names = self.model.operators
+
+        def named(index: int) -> None:
+            if heard is not None and index < len(names):
+                heard(names[index])
+
+        self._client.on_progress = named
+
+    def cancel(self) -> None:
+        """Stops the run that another thread waits for, between two operators: there it raises
+        CancelledError. A whole run can't be stopped."""
+        self._stop.set()
+
     def run(
         self,
         inputs: Mapping[str, npt.ArrayLike],
         *,
+        whole: bool = False,
         timeout_s: float | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Array]:
-        """One inference, as an application would run it, without any hooks.
+        """One inference.
 
-        `inputs` has an array of exact shape and type for every input. Returns every output by name,
-        in the model's order. `timeout_s` limits the computing, not the transfer. `last_run` has its
-        ticks.
+        `inputs` has an array of exact shape and type for every input; those that the device still
+        holds are not sent again. Returns every output by name, in the model's order. Between
+        operators the device says how far it is and listens; with `whole` it does neither, and runs
+        the model as an application would. `timeout_s` limits the computing, not the transfer.
+        `last_run` has its ticks.
         """
         self._write_all(self._check_inputs(inputs), progress)
-        self._run(Request(Kind.RUN), "running the model", timeout_s)
+        request = Request(Kind.RUN)
+        if not whole and self.model.operators:
+            last = len(self.model.operators) - 1
+            request = Request(Kind.RUN_THROUGH, number(last) + number(1))
+        self._run(request, "running the model", timeout_s)
         return {tensor.name: self._read(tensor) for tensor in self.model.outputs}
+
+    def run_many(
+        self, rows: Iterable[Mapping[str, npt.ArrayLike]], *, timeout_s: float | None = None
+    ) -> Iterator[dict[str, Array]]:
+        """The outputs of one inference after the other, as they come: neither side holds more than
+        one. An input that stays the same is sent once, where the model leaves it whole."""
+        for inputs in rows:
+            yield self.run(inputs, timeout_s=timeout_s)
 
     def run_through(
         self,
@@ -208,6 +256,7 @@ class Session:
         model then."""
         self._ask(Request(Kind.RESET), "resetting the board")
         self._step = 0
+        self._held.clear()
         self.hello = self._client.hello()
         self._check_model()
 
@@ -262,7 +311,7 @@ class Session:
         ends = [0]
         room = packet_bytes(self.hello.frame_bytes) - HEADER_BYTES
         for index, content in contents.items():
-            offset = 0
+            offset = len(content) if self._held.get(index) == content else 0
             while offset < len(content):
                 place = number(index) + number(offset)
                 part = content[offset : offset + room - len(place)]
@@ -270,26 +319,71 @@ class Session:
                 offset += len(part)
                 ends.append(ends[-1] + len(part))
         self._given = contents
+        self._held = {}
         self._step = 0
-        answers = self._client.exchange(
-            requests,
-            "writing the inputs",
-            progress=progress and (lambda done: progress(ends[done], ends[-1])),
-        )
+        what = "writing the inputs"
+        with self._explained():
+            answers = self._client.exchange(
+                requests,
+                what,
+                progress=progress and (lambda done: progress(ends[done], ends[-1])),
+            )
         for answer in answers:
-            self._check(answer, "writing the inputs")
+            self._check(answer, what)
+        self._held = dict(contents)
 
     def _run(self, request: Request, what: str, timeout_s: float | None) -> Run:
         self._check_open()
-        answer = self._check(self._client.call(request, what, timeout_s), what)
-        reader = Reader(answer.payload, request.kind.name)
+        held, self._held = self._held, {}
+        self._stop.clear()
+        with self._explained():
+            answer = self._client.call(request, what, timeout_s, self._stop)
+        if answer.status == Status.CANCELLED:
+            raise self._cancelled(answer.detail, what, timeout_s)
+        reader = Reader(self._check(answer, what).payload, request.kind.name)
         run = Run(
             step=reader.number("step", len(self.model.operators)), ticks=reader.number("ticks")
         )
         reader.end()
         self._step = run.step
+        self._held = {
+            index: content
+            for index, content in held.items()
+            if self.model.tensors[index].live_to >= run.step
+        }
         self.last_run = run
         return run
+
+    def _cancelled(self, step: int, what: str, timeout_s: float | None) -> MicrotvmError:
+        names = self.model.operators
+        where = f"after {step} of {len(names)} operators"
+        if step < len(names):
+            where += f", before {names[step]}"
+        if self._stop.is_set():
+            return CancelledError(f"stopped {where}, {what}")
+        return LinkError(
+            f"{what} takes longer than {timeout_s:g} s: the device was stopped {where}",
+            hint="give it more time",
+        )
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Adds to the news of a restart what the device has noted of its cause."""
+        try:
+            yield
+        except RestartError as error:
+            raise self._with_record(error) from None
+
+    def _with_record(self, error: RestartError) -> RestartError:
+        try:
+            self.hello = self._client.hello()
+            self._check_model()
+            self._take_crash()
+        except MicrotvmError:
+            return error
+        if self.last_crash is None:
+            return error
+        return RestartError(f"{error.message}; it noted: {self.last_crash}", hint=error.hint)
 
     def _read(self, tensor: Tensor) -> Array:
         self._check_open()
@@ -303,7 +397,8 @@ class Session:
             for offset, count in pieces
         ]
         content = bytearray()
-        answers = self._client.exchange(requests, what)
+        with self._explained():
+            answers = self._client.exchange(requests, what)
         for (_, count), answer in zip(pieces, answers, strict=True):
             if answer.status in (Status.NOT_YET, Status.GONE):
                 self._refuse_dead(tensor, answer)
@@ -333,7 +428,9 @@ class Session:
 
     def _ask(self, request: Request, what: str) -> Answer:
         self._check_open()
-        return self._check(self._client.call(request, what), what)
+        with self._explained():
+            answer = self._client.call(request, what)
+        return self._check(answer, what)
 
     def _check(self, answer: Answer, what: str) -> Answer:
         """The answer, unless it is an error: then that is raised."""

@@ -30,6 +30,7 @@ class Status(IntEnum):
     STEP = -17
     UNSUPPORTED = -18
     BUSY = -19
+    CANCELLED = -20
 
 
 STATUS_TEXT = {
@@ -54,4 +55,5 @@ STATUS_TEXT = {
     Status.STEP: "the operator has already run in this inference",
     Status.UNSUPPORTED: "the board can't do this",
     Status.BUSY: "a run is under way",
+    Status.CANCELLED: "the run was stopped",
 }

@@ -46,9 +46,11 @@ class Window:
         self._window_bytes = window_bytes
         self._seed = seed
         self._sequence = FIRST_SEQUENCE
-        self._requests: Sequence[Request] = ()
+        self._requests: list[Request] = []
         self._answers: list[Answer | None] = []
         self._begun = 0
+        self.cancelling = False
+        """Whether the present run has been asked to stop."""
         self._flights: dict[int, _Flight] = {}
         self._again: deque[_Flight] = deque()
         self._sent: deque[_Sent] = deque()
@@ -58,9 +60,25 @@ class Window:
     def submit(self, requests: Sequence[Request]) -> None:
         """The next requests; all earlier ones are answered."""
         assert self.finished
-        self._requests = requests
+        self._requests = list(requests)
         self._answers = [None] * len(requests)
         self._begun = 0
+        self.cancelling = False
+
+    def cancel(self) -> bool:
+        """Asks the device to stop the run that it has accepted; its answer comes last. False where
+        that has been asked already, or there is no run."""
+        if not self.accepted or self.cancelling:
+            return False
+        self.cancelling = True
+        self._requests.append(Request(Kind.CANCEL))
+        self._answers.append(None)
+        return True
+
+    def runs(self, sequence: int) -> bool:
+        """Whether this is the number of the run that the device has accepted."""
+        flight = self._flights.get(sequence)
+        return flight is not None and flight.accepted
 
     @property
     def finished(self) -> bool:
@@ -165,12 +183,12 @@ class Window:
     def on_silence(self) -> None:
         """Nothing has been heard for a while. A device that computes is only asked again, within
         its window."""
-        for flight in self._flights.values():
-            if not flight.accepted:
-                for sent in self._sent:
-                    sent.lost |= sent.flight is flight
+        waiting = [flight for flight in self._flights.values() if not flight.accepted]
+        if waiting:
+            for sent in self._sent:
+                sent.lost |= sent.flight is waiting[0]
+        for flight in (waiting or list(self._flights.values()))[:1]:
             self._send_again(flight)
-            return
 
     def _send_again(self, flight: _Flight) -> None:
         under_way = any(sent.flight is flight and not sent.lost for sent in self._sent)

@@ -13,7 +13,7 @@ import numpy as np
 from microtvm.device.status import STATUS_TEXT, Status
 from microtvm.errors import LinkError
 
-PROTOCOL = 1
+PROTOCOL = 2
 HASH_BYTES = 16
 NONCE_BYTES = 4
 LONGEST_NAME_BYTES = 63
@@ -42,8 +42,22 @@ class Kind(IntEnum):
     STACK = 0x09
     PING = 0x0A
     RESET = 0x0B
+    CANCEL = 0x0C
+    CRASH = 0x0D
     DAMAGED = 0xC0
     STARTED = 0xC1
+    PROGRESS = 0xC2
+    LOG = 0xC3
+
+
+WISHES = 3
+"""What a host wants to be told: bit 0 the progress of runs, bit 1 the application's text."""
+
+NO_OPERATOR = 0xFFFF
+SOME_OPERATOR = 0xFFFE
+"""Instead of the operator that was running at a crash: none, or one of a whole inference."""
+
+LONGEST_CRASH_BYTES = 4096
 
 
 DTYPES: dict[int, np.dtype[Any]] = {
@@ -120,6 +134,14 @@ class Reader:
         self._at += count
         return part
 
+    def rest(self, name: str, most: int) -> bytes:
+        """All that is left, at most `most` bytes."""
+        rest = self._data[self._at :]
+        self._at = len(self._data)
+        if len(rest) > most:
+            raise self._fail(f"{name} has {len(rest)} bytes, at most {most} are possible")
+        return rest
+
     def name(self, name: str) -> str:
         """All that is left, as a name of [A-Za-z0-9_]."""
         rest = self._data[self._at :]
@@ -155,6 +177,8 @@ class Hello:
     has_ticks: bool
     has_stack: bool
     has_reset: bool
+    has_crashed: bool
+    """Whether a record of a crash waits."""
     model_name: str
 
 
@@ -174,7 +198,7 @@ class TensorInfo:
 
 def hello_request(nonce: bytes) -> Request:
     """Starts a session."""
-    return Request(Kind.HELLO, number(PROTOCOL) + nonce)
+    return Request(Kind.HELLO, number(PROTOCOL) + nonce + number(WISHES))
 
 
 def parse_answer(packet: bytes) -> tuple[int, Answer] | None:
@@ -232,8 +256,38 @@ def parse_hello(payload: bytes) -> Hello:
         has_ticks=bool(features & 1),
         has_stack=bool(features & 2),
         has_reset=bool(features & 4),
+        has_crashed=bool(features & 8),
         model_name=reader.name("model name"),
     )
+
+
+@dataclass(frozen=True)
+class CrashRecord:
+    """What a device knows of its last crash."""
+
+    operator: int
+    """Index, NO_OPERATOR or SOME_OPERATOR."""
+    text: str
+    """The cause, and registers as `name=value`."""
+
+
+def parse_crash(payload: bytes) -> CrashRecord:
+    """The answer to CRASH."""
+    reader = Reader(payload, "CRASH")
+    operator = reader.number("operator", 65535)
+    text = reader.rest("text", LONGEST_CRASH_BYTES).decode("ascii", "replace")
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return CrashRecord(operator, shown)
+
+
+def parse_progress(packet: bytes) -> tuple[int, int] | None:
+    """Sequence number of the run and the operator that executes; None for what is no such event."""
+    if len(packet) < 3 or packet[1] != Kind.PROGRESS:
+        return None
+    reader = Reader(packet[2:], "PROGRESS")
+    step = reader.number("operator", 65535)
+    reader.end()
+    return packet[0], step
 
 
 def parse_tensor(payload: bytes) -> TensorInfo:

@@ -26,7 +26,8 @@ enum mtvm_error {
     MTVM_ERR_GONE = -16,             /* the tensor's memory has been reused at this step */
     MTVM_ERR_STEP = -17,             /* the operator has already run in this inference */
     MTVM_ERR_UNSUPPORTED = -18,      /* the board's port can't do this */
-    MTVM_ERR_BUSY = -19              /* a run is under way */
+    MTVM_ERR_BUSY = -19,             /* a run is under way */
+    MTVM_ERR_CANCELLED = -20         /* the run was stopped as it was asked to */
 };
 
 #endif

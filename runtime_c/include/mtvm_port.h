@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mtvm_crash.h"
+
 struct mtvm_port {
     void *context; /* handed to every function */
 
@@ -30,6 +32,9 @@ struct mtvm_port {
     void (*reset)(void *context);
 
     uint32_t ticks_hz; /* frequency of `ticks`, 0 where unknown */
+
+    /* Memory that keeps its content over a reset, for what is known of a crash; NULL where the board has none. */
+    struct mtvm_crash *crash;
 };
 
 #endif

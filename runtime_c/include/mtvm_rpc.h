@@ -20,7 +20,7 @@
 #include "mtvm_port.h"
 
 /* The protocol of SPEC.md; a host of another number is refused. */
-#define MTVM_PROTOCOL 1
+#define MTVM_PROTOCOL 2
 
 /* The most tensor bytes in one answer. Costs no RAM: answers are encoded on the way out. */
 #ifndef MTVM_READ_BYTES
@@ -30,6 +30,9 @@
 #if MTVM_READ_BYTES < 1 || MTVM_READ_BYTES > 32768
 #error "MTVM_READ_BYTES is 1 to 32768"
 #endif
+
+/* The most text in one frame. */
+#define MTVM_LOG_BYTES 128
 
 /* The most inputs that a model may have; 4 bytes of RAM for each. */
 #ifndef MTVM_MAX_INPUTS
@@ -49,9 +52,13 @@ enum mtvm_kind {
     MTVM_STACK = 0x09,    /* deepest use of the stack */
     MTVM_PING = 0x0A,     /* the same bytes back */
     MTVM_RESET = 0x0B,    /* restarts the board */
+    MTVM_CANCEL = 0x0C,   /* stops a run between two operators */
+    MTVM_CRASH = 0x0D,    /* what is known of the last crash */
     MTVM_ANSWER = 0x80,
     MTVM_DAMAGED = 0xC0,  /* a frame arrived damaged */
-    MTVM_STARTED = 0xC1   /* the device has no session: it has just started, or something came before a hello */
+    MTVM_STARTED = 0xC1,  /* the device has no session: it has just started, or something came before a hello */
+    MTVM_PROGRESS = 0xC2, /* a run is under way: the operator that executes now */
+    MTVM_LOG = 0xC3       /* text of the application */
 };
 
 /* The status of an answer that is no error: MTVM_OK, or a run has begun and its result will follow. */
@@ -64,6 +71,7 @@ struct mtvm_server {
     uint8_t *arena;
     uint32_t done;        /* bit i: request number `base + i` has been executed */
     uint32_t ticks;       /* what the operators of the last run request took */
+    uint32_t reported;    /* the counter when the host last heard of the run */
     uint32_t run_detail;  /* what an error of the last run request is about */
     uint32_t written[MTVM_MAX_INPUTS]; /* bytes of each input; UINT32_MAX where a run reused its memory */
     uint16_t step;        /* operators that have run in this inference */
@@ -73,6 +81,7 @@ struct mtvm_server {
     uint8_t run_sequence; /* of the last run request, */
     uint8_t run_kind;     /* 0 where there is none, */
     int8_t run_status;    /* and what became of it */
+    uint8_t wishes;       /* features of the host: what it wants to be told unasked */
     uint8_t quiet;        /* damage has been reported, and nothing has arrived whole since */
     struct mtvm_receiver receiver;
 };
@@ -85,5 +94,10 @@ enum mtvm_error mtvm_server_init(struct mtvm_server *server, const struct mtvm_p
 /* Does one bounded piece of work: takes a few bytes and answers the requests that they complete, then runs one
  * operator of a stepped run or one inference. Calls port->idle when there is nothing to do. */
 void mtvm_server_poll(struct mtvm_server *server);
+
+/* Sends text to the host, beside everything else on the link, as the application's own print. Longer text than
+ * MTVM_LOG_BYTES goes in pieces. Does nothing while no host listens for it. To be called where
+ * mtvm_server_poll is, also by operators. */
+void mtvm_server_log(const struct mtvm_server *server, const char *text, size_t size);
 
 #endif

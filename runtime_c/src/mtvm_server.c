@@ -6,7 +6,7 @@
  * nor change what another one answers, so each is executed when it arrives, and a bit per number tells a repeated
  * one. A run waits until no earlier request is missing.
  */
-#include "mtvm_rpc.h"
+#include "mtvm_request.h"
 
 #include <string.h>
 
@@ -14,82 +14,23 @@
 #error "tensors go over the wire as they lie in memory, little-endian"
 #endif
 
-#define HASH_BYTES 16
-#define NONCE_BYTES 4
 #define POLL_BYTES 32  /* taken from the port in one poll */
 #define AHEAD 32       /* requests that may arrive before an earlier one: the bits of `done` */
 #define OVERWRITTEN UINT32_MAX
-#define NUMBER_BYTES 5 /* the longest number */
 
-/* The longest answer but for its tail: MTVM_HELLO's header, nonce, hash, eleven numbers. */
-#define HEAD_BYTES (3 + NONCE_BYTES + HASH_BYTES + 11 * NUMBER_BYTES)
-
-/* What MTVM_HELLO says of the port. */
+/* What MTVM_HELLO says of the device. */
 #define HAS_TICKS 1u
 #define HAS_STACK 2u
 #define HAS_RESET 4u
+#define HAS_CRASHED 8u
+
+/* What MTVM_HELLO says of the host. */
+#define WANTS_PROGRESS 1u
+#define WANTS_LOG 2u
+
+#define REPORTS_PER_SECOND 4 /* of a run's progress, at most */
 
 enum state { IDLE, RUN_WHOLE, RUN_STEPS, STARTING };
-
-struct answer {
-    size_t filled;
-    const uint8_t *tail;
-    size_t tail_bytes;
-    uint32_t detail; /* what an error is about */
-    uint8_t head[HEAD_BYTES];
-};
-
-struct request {
-    const uint8_t *at;
-    size_t left;
-    uint8_t malformed;
-};
-
-/* Numbers are little-endian base 128: seven bits a byte, bit 7 set in all but the last. */
-static void put_number(struct answer *answer, uint32_t value)
-{
-    while (value > 0x7Fu) {
-        answer->head[answer->filled++] = (uint8_t)(value | 0x80u);
-        value >>= 7;
-    }
-    answer->head[answer->filled++] = (uint8_t)value;
-}
-
-static void put_bytes(struct answer *answer, const void *data, size_t size)
-{
-    memcpy(answer->head + answer->filled, data, size);
-    answer->filled += size;
-}
-
-static void put_name(struct answer *answer, const char *name)
-{
-    answer->tail = (const uint8_t *)name;
-    answer->tail_bytes = strlen(name);
-}
-
-static uint32_t take_number(struct request *request)
-{
-    uint32_t value = 0;
-    unsigned shift;
-
-    for (shift = 0; shift < 7 * NUMBER_BYTES && request->left != 0; shift += 7) {
-        uint8_t byte = *request->at++;
-
-        request->left--;
-        if (shift == 28 && byte > 0x0Fu)
-            break;
-        value |= (uint32_t)(byte & 0x7Fu) << shift;
-        if (byte < 0x80u)
-            return value;
-    }
-    request->malformed = 1;
-    return 0;
-}
-
-static int ends_here(const struct request *request)
-{
-    return !request->malformed && request->left == 0;
-}
 
 static uint32_t now(const struct mtvm_server *server)
 {
@@ -107,13 +48,13 @@ static void send_event(const struct mtvm_server *server, enum mtvm_kind kind)
     mtvm_send(server->port, 0, packet, sizeof packet, packet, 0);
 }
 
-static void send_answer(const struct mtvm_server *server, struct answer *answer, uint8_t sequence, uint8_t kind,
+static void send_answer(const struct mtvm_server *server, struct mtvm_answer *answer, uint8_t sequence, uint8_t kind,
                         int status)
 {
     if (status < 0) {
-        answer->filled = 3;
+        answer->filled = MTVM_HEADER_BYTES;
         answer->tail_bytes = 0;
-        put_number(answer, answer->detail);
+        mtvm_put_number(answer, answer->detail);
     }
     answer->head[0] = sequence;
     answer->head[1] = (uint8_t)(kind | MTVM_ANSWER);
@@ -122,21 +63,13 @@ static void send_answer(const struct mtvm_server *server, struct answer *answer,
               answer->tail_bytes);
 }
 
-static void clear(struct answer *answer)
-{
-    answer->filled = 3;
-    answer->tail = answer->head;
-    answer->tail_bytes = 0;
-    answer->detail = 0;
-}
-
 /* Fills the answer to the last run request; returns its status. */
-static int run_result(const struct mtvm_server *server, struct answer *answer)
+static int run_result(const struct mtvm_server *server, struct mtvm_answer *answer)
 {
     answer->detail = server->run_detail;
     if (server->run_status == MTVM_OK) {
-        put_number(answer, server->step);
-        put_number(answer, server->ticks);
+        mtvm_put_number(answer, server->step);
+        mtvm_put_number(answer, server->ticks);
     }
     return server->run_status;
 }
@@ -158,6 +91,12 @@ static int check_inputs(struct mtvm_server *server)
     return MTVM_OK;
 }
 
+static void note_operator(const struct mtvm_server *server, uint16_t op)
+{
+    if (server->port->crash)
+        server->port->crash->running = op;
+}
+
 static void advance(struct mtvm_server *server, uint16_t step)
 {
     const struct mtvm_model *model = server->model;
@@ -173,29 +112,56 @@ static void advance(struct mtvm_server *server, uint16_t step)
     server->run_status = MTVM_OK;
 }
 
+static void send_result(const struct mtvm_server *server)
+{
+    struct mtvm_answer answer;
+
+    mtvm_answer_clear(&answer);
+    send_answer(server, &answer, server->run_sequence, server->run_kind, run_result(server, &answer));
+}
+
+/* Says that the run goes on, unless that has just been said. Without a clock it is said of every operator. */
+static void report_progress(struct mtvm_server *server)
+{
+    const struct mtvm_port *port = server->port;
+    uint32_t time = now(server);
+    uint8_t packet[2 + MTVM_NUMBER_BYTES];
+
+    if ((server->wishes & WANTS_PROGRESS) == 0 ||
+        (port->ticks && time - server->reported < port->ticks_hz / REPORTS_PER_SECOND))
+        return;
+    server->reported = time;
+    packet[0] = server->run_sequence;
+    packet[1] = MTVM_PROGRESS;
+    mtvm_send(port, server->receiver.seed, packet, 2 + mtvm_number(packet + 2, server->step), packet, 0);
+}
+
 static void work(struct mtvm_server *server)
 {
     const struct mtvm_model *model = server->model;
-    uint32_t start = now(server);
+    uint32_t start;
 
     if (server->state == RUN_WHOLE) {
+        note_operator(server, MTVM_CRASH_SOME_OPERATOR);
+        start = now(server);
         model->run(server->arena);
         server->ticks = now(server) - start;
         advance(server, model->n_ops);
     } else {
+        note_operator(server, server->step);
+        start = now(server);
         model->ops[server->step].run(server->arena);
         server->ticks += now(server) - start;
         advance(server, (uint16_t)(server->step + 1));
     }
-    if (server->state == IDLE) {
-        struct answer answer;
-
-        clear(&answer);
-        send_answer(server, &answer, server->run_sequence, server->run_kind, run_result(server, &answer));
-    }
+    note_operator(server, MTVM_CRASH_NO_OPERATOR);
+    if (server->state == IDLE)
+        send_result(server);
+    else
+        report_progress(server);
 }
 
-static int begin_run(struct mtvm_server *server, struct request *request, uint8_t kind)
+static int begin_run(struct mtvm_server *server, struct mtvm_request *request, uint8_t kind)
 {
     const struct mtvm_model *model = server->model;
     uint32_t op = 0;
@@ -204,10 +170,10 @@ static int begin_run(struct mtvm_server *server, struct request *request, uint8_
 
     server->run_detail = 0;
     if (kind == MTVM_RUN_THROUGH) {
-        op = take_number(request);
-        restart = take_number(request);
+        op = mtvm_take_number(request);
+        restart = mtvm_take_number(request);
     }
-    if (!ends_here(request))
+    if (!mtvm_ends_here(request))
         return MTVM_ERR_LENGTH;
     if (kind == MTVM_RUN_THROUGH && op >= model->n_ops)
         return MTVM_ERR_INDEX;
@@ -222,12 +188,13 @@ static int begin_run(struct mtvm_server *server, struct request *request, uint8_
         server->step = 0;
     }
     server->ticks = 0;
+    server->reported = now(server);
     server->state = kind == MTVM_RUN ? RUN_WHOLE : RUN_STEPS;
     server->target = kind == MTVM_RUN ? model->n_ops : (uint16_t)(op + 1);
     return MTVM_ACCEPTED;
 }
 
-static int run(struct mtvm_server *server, struct request *request, struct answer *answer, uint8_t sequence,
+static int run(struct mtvm_server *server, struct mtvm_request *request, struct mtvm_answer *answer, uint8_t sequence,
                uint8_t kind, int repeated)
 {
     if (!repeated) {
@@ -242,25 +209,37 @@ static int run(struct mtvm_server *server, struct request *request, struct answe
     return run_result(server, answer);
 }
 
-static int hello(struct mtvm_server *server, struct request *request, struct answer *answer)
+static int has_crashed(const struct mtvm_port *port)
+{
+    return port->crash && mtvm_crash_valid(port->crash);
+}
+
+static int hello(struct mtvm_server *server, struct mtvm_request *request, struct mtvm_answer *answer)
 {
     const struct mtvm_model *model = server->model;
     const struct mtvm_port *port = server->port;
-    uint32_t version = take_number(request);
+    uint32_t version = mtvm_take_number(request);
     const uint8_t *nonce = request->at;
+    uint32_t wishes;
     uint32_t seed;
 
     if (!request->malformed && version != MTVM_PROTOCOL) {
         answer->detail = MTVM_PROTOCOL;
         return MTVM_ERR_VERSION;
     }
-    if (request->malformed || request->left != NONCE_BYTES)
+    if (request->malformed || request->left < MTVM_NONCE_BYTES)
         return MTVM_ERR_LENGTH;
-    seed = mtvm_crc32(0, nonce, NONCE_BYTES);
+    request->at += MTVM_NONCE_BYTES;
+    request->left -= MTVM_NONCE_BYTES;
+    wishes = mtvm_take_number(request);
+    if (!mtvm_ends_here(request))
+        return MTVM_ERR_LENGTH;
+    seed = mtvm_crc32(0, nonce, MTVM_NONCE_BYTES);
     if (seed == 0)
         return MTVM_ERR_NONCE;
     if (seed != server->receiver.seed) {
         server->receiver.seed = seed;
+        server->wishes = (uint8_t)wishes;
         server->base = 1;
         server->done = 0;
         server->step = 0;
@@ -268,72 +247,21 @@ static int hello(struct mtvm_server *server, struct request *request, struct ans
         server->state = IDLE;
         memset(server->written, 0, sizeof server->written);
     }
-    put_number(answer, MTVM_PROTOCOL);
-    put_bytes(answer, nonce, NONCE_BYTES);
-    put_bytes(answer, model->hash, HASH_BYTES);
-    put_number(answer, MTVM_WINDOW_BYTES);
-    put_number(answer, MTVM_FRAME_BYTES);
-    put_number(answer, MTVM_READ_BYTES);
-    put_number(answer, model->n_tensors);
-    put_number(answer, model->n_inputs);
-    put_number(answer, model->n_outputs);
-    put_number(answer, model->n_ops);
-    put_number(answer, model->arena_bytes);
-    put_number(answer, port->ticks ? port->ticks_hz : 0);
-    put_number(answer, (port->ticks ? HAS_TICKS : 0u) | (port->stack_peak ? HAS_STACK : 0u) |
-                           (port->reset ? HAS_RESET : 0u));
-    put_name(answer, model->name);
-    return MTVM_OK;
-}
-
-static int describe_tensor(const struct mtvm_model *model, struct request *request, struct answer *answer)
-{
-    uint32_t index = take_number(request);
-    const struct mtvm_tensor *tensor;
-    uint32_t zero_point;
-    uint8_t i;
-
-    if (!ends_here(request))
-        return MTVM_ERR_LENGTH;
-    if (index >= model->n_tensors)
-        return MTVM_ERR_INDEX;
-    tensor = &model->tensors[index];
-    put_number(answer, tensor->dtype);
-    put_number(answer, tensor->rank);
-    for (i = 0; i < tensor->rank; i++)
-        put_number(answer, tensor->shape[i]);
-    put_number(answer, tensor->size);
-    put_bytes(answer, &tensor->scale, sizeof tensor->scale);
-    zero_point = (uint16_t)tensor->zero_point;
-    put_number(answer, zero_point);
-    put_number(answer, tensor->live_from);
-    put_number(answer, tensor->live_to);
-    put_name(answer, tensor->name);
-    return MTVM_OK;
-}
-
-static int name_operator(const struct mtvm_model *model, struct request *request, struct answer *answer)
-{
-    uint32_t index = take_number(request);
-
-    if (!ends_here(request))
-        return MTVM_ERR_LENGTH;
-    if (index >= model->n_ops)
-        return MTVM_ERR_INDEX;
-    put_name(answer, model->ops[index].name);
-    return MTVM_OK;
-}
-
-static int look_up(const struct mtvm_model *model, struct request *request, struct answer *answer)
-{
-    uint32_t outputs = take_number(request);
-    uint32_t position = take_number(request);
-
-    if (!ends_here(request))
-        return MTVM_ERR_LENGTH;
-    if (outputs > 1 || position >= (outputs ? model->n_outputs : model->n_inputs))
-        return MTVM_ERR_INDEX;
-    put_number(answer, outputs ? model->outputs[position] : model->inputs[position]);
+    mtvm_put_number(answer, MTVM_PROTOCOL);
+    mtvm_put_bytes(answer, nonce, MTVM_NONCE_BYTES);
+    mtvm_put_bytes(answer, model->hash, MTVM_HASH_BYTES);
+    mtvm_put_number(answer, MTVM_WINDOW_BYTES);
+    mtvm_put_number(answer, MTVM_FRAME_BYTES);
+    mtvm_put_number(answer, MTVM_READ_BYTES);
+    mtvm_put_number(answer, model->n_tensors);
+    mtvm_put_number(answer, model->n_inputs);
+    mtvm_put_number(answer, model->n_outputs);
+    mtvm_put_number(answer, model->n_ops);
+    mtvm_put_number(answer, model->arena_bytes);
+    mtvm_put_number(answer, port->ticks ? port->ticks_hz : 0);
+    mtvm_put_number(answer, (port->ticks ? HAS_TICKS : 0u) | (port->stack_peak ? HAS_STACK : 0u) |
+                           (port->reset ? HAS_RESET : 0u) | (has_crashed(port) ? HAS_CRASHED : 0u));
+    mtvm_put_name(answer, model->name);
     return MTVM_OK;
 }
 
@@ -351,11 +279,11 @@ static int lies_within(const struct mtvm_tensor *tensor, uint32_t offset, size_t
     return bytes != 0 && offset < tensor->size && bytes <= tensor->size - offset;
 }
 
-static int write_input(struct mtvm_server *server, struct request *request, int repeated)
+static int write_input(struct mtvm_server *server, struct mtvm_request *request, int repeated)
 {
     const struct mtvm_model *model = server->model;
-    uint32_t index = take_number(request);
-    uint32_t offset = take_number(request);
+    uint32_t index = mtvm_take_number(request);
+    uint32_t offset = mtvm_take_number(request);
     const struct mtvm_tensor *tensor;
     uint32_t *written;
     uint16_t position;
@@ -385,16 +313,16 @@ static int write_input(struct mtvm_server *server, struct request *request, int 
     return MTVM_OK;
 }
 
-static int read_tensor(struct mtvm_server *server, struct request *request, struct answer *answer)
+static int read_tensor(struct mtvm_server *server, struct mtvm_request *request, struct mtvm_answer *answer)
 {
     const struct mtvm_model *model = server->model;
-    uint32_t index = take_number(request);
-    uint32_t offset = take_number(request);
-    uint32_t bytes = take_number(request);
+    uint32_t index = mtvm_take_number(request);
+    uint32_t offset = mtvm_take_number(request);
+    uint32_t bytes = mtvm_take_number(request);
     const struct mtvm_tensor *tensor;
     uint16_t position;
 
-    if (!ends_here(request))
+    if (!mtvm_ends_here(request))
         return MTVM_ERR_LENGTH;
     if (index >= model->n_tensors)
         return MTVM_ERR_INDEX;
@@ -419,18 +347,54 @@ static int read_tensor(struct mtvm_server *server, struct request *request, stru
     return MTVM_OK;
 }
 
-static int execute(struct mtvm_server *server, struct request *request, struct answer *answer, uint8_t kind,
+/* Stops a run that goes operator by operator; there may be none, or it may just have ended. */
+static int cancel(struct mtvm_server *server, const struct mtvm_request *request, int repeated)
+{
+    if (!mtvm_ends_here(request))
+        return MTVM_ERR_LENGTH;
+    if (repeated || server->state != RUN_STEPS)
+        return MTVM_OK;
+    server->state = IDLE;
+    server->run_status = MTVM_ERR_CANCELLED;
+    server->run_detail = server->step;
+    send_result(server);
+    return MTVM_OK;
+}
+
+static int tell_crash(const struct mtvm_port *port, struct mtvm_request *request, struct mtvm_answer *answer,
+                      int repeated)
+{
+    uint32_t forget = mtvm_take_number(request);
+
+    if (!mtvm_ends_here(request))
+        return MTVM_ERR_LENGTH;
+    if (!port->crash)
+        return MTVM_ERR_UNSUPPORTED;
+    if (forget != 0) {
+        if (!repeated)
+            mtvm_crash_clear(port->crash);
+        return MTVM_OK;
+    }
+    if (!mtvm_crash_valid(port->crash))
+        return MTVM_ERR_INDEX;
+    mtvm_put_number(answer, port->crash->op);
+    answer->tail = port->crash->text;
+    answer->tail_bytes = port->crash->length;
+    return MTVM_OK;
+}
+
+static int execute(struct mtvm_server *server, struct mtvm_request *request, struct mtvm_answer *answer, uint8_t kind,
                    int repeated)
 {
     const struct mtvm_port *port = server->port;
 
     switch (kind) {
     case MTVM_TENSOR:
-        return describe_tensor(server->model, request, answer);
+        return mtvm_describe_tensor(server->model, request, answer);
     case MTVM_OPERATOR:
-        return name_operator(server->model, request, answer);
+        return mtvm_name_operator(server->model, request, answer);
     case MTVM_LOOKUP:
-        return look_up(server->model, request, answer);
+        return mtvm_look_up(server->model, request, answer);
     case MTVM_WRITE:
         return write_input(server, request, repeated);
     case MTVM_READ:
@@ -440,14 +404,18 @@ static int execute(struct mtvm_server *server, struct request *request, struct a
         answer->tail_bytes = request->left;
         return MTVM_OK;
     case MTVM_STACK:
-        if (!ends_here(request))
+        if (!mtvm_ends_here(request))
             return MTVM_ERR_LENGTH;
         if (!port->stack_peak)
             return MTVM_ERR_UNSUPPORTED;
-        put_number(answer, port->stack_peak(port->context));
+        mtvm_put_number(answer, port->stack_peak(port->context));
         return MTVM_OK;
+    case MTVM_CANCEL:
+        return cancel(server, request, repeated);
+    case MTVM_CRASH:
+        return tell_crash(port, request, answer, repeated);
     case MTVM_RESET:
-        if (!ends_here(request))
+        if (!mtvm_ends_here(request))
             return MTVM_ERR_LENGTH;
         return port->reset ? MTVM_OK : MTVM_ERR_UNSUPPORTED;
     default:
@@ -472,8 +440,8 @@ static void handle(struct mtvm_server *server, int plain)
     uint8_t ahead = (uint8_t)(sequence - server->base);
     int is_run = kind == MTVM_RUN || kind == MTVM_RUN_THROUGH;
     int repeated = ahead >= 128 || (ahead < AHEAD && (server->done >> ahead & 1u));
-    struct request request;
-    struct answer answer;
+    struct mtvm_request request;
+    struct mtvm_answer answer;
     int status;
 
     if (plain != (kind == MTVM_HELLO)) {
@@ -484,7 +452,7 @@ static void handle(struct mtvm_server *server, int plain)
     request.at = receiver->data + 2;
     request.left = (size_t)receiver->length - 2;
     request.malformed = 0;
-    clear(&answer);
+    mtvm_answer_clear(&answer);
 
     if (kind == MTVM_HELLO) {
         status = hello(server, &request, &answer);
@@ -523,7 +491,23 @@ enum mtvm_error mtvm_server_init(struct mtvm_server *server, const struct mtvm_p
     server->model = model;
     server->arena = arena;
     server->state = STARTING;
+    note_operator(server, MTVM_CRASH_NO_OPERATOR);
     return MTVM_OK;
+}
+
+void mtvm_server_log(const struct mtvm_server *server, const char *text, size_t size)
+{
+    uint8_t head[2];
+
+    head[0] = 0;
+    head[1] = MTVM_LOG;
+    while ((server->wishes & WANTS_LOG) != 0 && size != 0) {
+        size_t part = size < MTVM_LOG_BYTES ? size : MTVM_LOG_BYTES;
+
+        mtvm_send(server->port, server->receiver.seed, head, sizeof head, (const uint8_t *)text, part);
+        text += part;
+        size -= part;
+    }
 }
 
 void mtvm_server_poll(struct mtvm_server *server)

@@ -56,7 +56,7 @@ static void port_idle(void *context)
     idle = 1;
 }
 
-static const struct mtvm_port port = {NULL, port_read, port_write, NULL, NULL, port_idle, NULL, 0};
+static const struct mtvm_port port = {NULL, port_read, port_write, NULL, NULL, port_idle, NULL, 0, NULL};
 
 static void queue_bytes(void *context, const uint8_t *data, size_t size)
 {
@@ -67,7 +67,7 @@ static void queue_bytes(void *context, const uint8_t *data, size_t size)
     incoming_bytes += size;
 }
 
-static const struct mtvm_port queue = {NULL, NULL, queue_bytes, NULL, NULL, NULL, NULL, 0};
+static const struct mtvm_port queue = {NULL, NULL, queue_bytes, NULL, NULL, NULL, NULL, 0, NULL};
 
 static size_t put_number(uint8_t *at, uint32_t value)
 {
@@ -93,7 +93,7 @@ static void queue_request(uint8_t sequence, uint32_t seed)
     uint32_t fields = random_below(5);
 
     packet[0] = random_below(8) ? sequence : (uint8_t)random_below(256);
-    packet[1] = (uint8_t)(random_below(8) ? 1 + random_below(11) : random_below(256));
+    packet[1] = (uint8_t)(random_below(8) ? 1 + random_below(13) : random_below(256));
     while (fields--)
         size += put_number(packet + size, likely_number());
     if (random_below(2)) {
@@ -118,7 +118,7 @@ static void work(struct mtvm_server *server)
 
 int main(int argc, char **argv)
 {
-    static const uint8_t hello[] = {0, MTVM_HELLO, MTVM_PROTOCOL, 1, 2, 3, 4};
+    static const uint8_t hello[] = {0, MTVM_HELLO, MTVM_PROTOCOL, 1, 2, 3, 4, 3};
     static const uint8_t ping[] = {0, MTVM_PING};
     uint32_t seed = mtvm_crc32(0, (const uint8_t *)NONCE, 4);
     struct mtvm_model stale = tiny_model;

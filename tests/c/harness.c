@@ -18,6 +18,7 @@ static uint8_t *outgoing;
 static size_t outgoing_bytes;
 static size_t outgoing_capacity;
 static uint32_t ticks;
+static uint32_t ticks_step = 1000;
 static int idle;
 
 static size_t port_read(void *context, uint8_t *data, size_t capacity)
@@ -43,7 +44,7 @@ static void port_write(void *context, const uint8_t *data, size_t size)
 static uint32_t port_ticks(void *context)
 {
     (void)context;
-    ticks += 1000;
+    ticks += ticks_step;
     return ticks;
 }
 
@@ -65,8 +66,30 @@ static void port_reset(void *context)
     harness_start();
 }
 
+static struct mtvm_crash crash;
+
 static const struct mtvm_port port = {NULL,      port_read,  port_write, port_ticks, port_stack_peak,
-                                      port_idle, port_reset, 25000000u};
+                                      port_idle, port_reset, 25000000u,  &crash};
+
+void harness_crash(const char *text)
+{
+    mtvm_crash_begin(&crash);
+    mtvm_crash_add(&crash, text, strlen(text));
+}
+
+size_t harness_log(const char *text, uint8_t *received, size_t capacity)
+{
+    outgoing = received;
+    outgoing_bytes = 0;
+    outgoing_capacity = capacity;
+    mtvm_server_log(&server, text, strlen(text));
+    return outgoing_bytes;
+}
+
+void harness_tick(uint32_t step)
+{
+    ticks_step = step;
+}
 
 int harness_start(void)
 {

@@ -13,4 +13,13 @@ size_t harness_exchange(const uint8_t *sent, size_t sent_bytes, uint8_t *receive
 
 size_t harness_server_bytes(void);
 
+/* What a fault's handler would note. */
+void harness_crash(const char *text);
+
+/* What the server sends when the application prints. */
+size_t harness_log(const char *text, uint8_t *received, size_t capacity);
+
+/* Ticks that go by at each look at the counter. */
+void harness_tick(uint32_t ticks);
+
 #endif

@@ -28,7 +28,7 @@ static void port_write(void *context, const uint8_t *data, size_t size)
     sent_bytes += size;
 }
 
-static const struct mtvm_port port = {NULL, NULL, port_write, NULL, NULL, NULL, NULL, 0};
+static const struct mtvm_port port = {NULL, NULL, port_write, NULL, NULL, NULL, NULL, 0, NULL};
 
 /* The definition of the CRC, one bit at a time. */
 static uint32_t bitwise_crc(const uint8_t *data, size_t size)

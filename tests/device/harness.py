@@ -50,6 +50,7 @@ class Server:
 
     def start(self) -> None:
         """A fresh server, as after a reset."""
+        self.tick(1000)
         assert self._library.harness_start() == 0
 
     def exchange(self, data: bytes) -> bytes:
@@ -59,6 +60,21 @@ class Server:
             data, ctypes.c_size_t(len(data)), received, ctypes.c_size_t(len(received))
         )
         return received.raw[:count]
+
+    def log(self, text: bytes) -> bytes:
+        """What the server sends when the application prints."""
+        received = ctypes.create_string_buffer(1 << 16)
+        self._library.harness_log.restype = ctypes.c_size_t
+        count = self._library.harness_log(text, received, ctypes.c_size_t(len(received)))
+        return received.raw[:count]
+
+    def crash(self, text: bytes) -> None:
+        """What a fault's handler would note."""
+        self._library.harness_crash(text)
+
+    def tick(self, ticks: int) -> None:
+        """How far the counter goes on at each look."""
+        self._library.harness_tick(ctypes.c_uint32(ticks))
 
     def state_bytes(self) -> int:
         """sizeof(struct mtvm_server)."""

@@ -72,7 +72,7 @@ class Raw:
 def raw(server: Server) -> Raw:
     server.start()
     raw = Raw(server)
-    (answer,) = raw.send(0, Kind.HELLO, 1, NONCE)
+    (answer,) = raw.send(0, Kind.HELLO, 2, NONCE, 3)
     assert parse_hello(answer.payload).model_name == "tiny"
     return raw
 
@@ -250,11 +250,12 @@ def test_bad_requests(
 @pytest.mark.parametrize(
     ("fields", "status", "detail"),
     [
-        ((2, NONCE), Status.VERSION, 1),
-        ((300, NONCE, b"of a later version"), Status.VERSION, 1),
-        ((1, b"abc"), Status.LENGTH, 0),
-        ((1, b"abcde"), Status.LENGTH, 0),
-        ((1, bytes.fromhex("9d0ad96d")), Status.NONCE, 0),
+        ((1, NONCE), Status.VERSION, 2),
+        ((300, NONCE, b"of a later version"), Status.VERSION, 2),
+        ((2, b"abc"), Status.LENGTH, 0),
+        ((2, NONCE), Status.LENGTH, 0),
+        ((2, NONCE, 0, 0), Status.LENGTH, 0),
+        ((2, bytes.fromhex("9d0ad96d"), 0), Status.NONCE, 0),
     ],
 )
 def test_bad_hellos(raw: Raw, fields: tuple[int | bytes, ...], status: Status, detail: int) -> None:
@@ -265,14 +266,14 @@ def test_bad_hellos(raw: Raw, fields: tuple[int | bytes, ...], status: Status, d
 
 def test_a_repeated_hello_changes_nothing(raw: Raw) -> None:
     raw.write_inputs()
-    raw.send(0, Kind.HELLO, 1, NONCE)
+    raw.send(0, Kind.HELLO, 2, NONCE, 3)
     assert raw.ask(Kind.RUN).status == Status.OK
 
 
 def test_a_new_hello_forgets_the_inputs(raw: Raw) -> None:
     raw.write_inputs()
-    raw.send(0, Kind.HELLO, 1, b"else")
-    raw.send(0, Kind.HELLO, 1, NONCE)
+    raw.send(0, Kind.HELLO, 2, b"else", 3)
+    raw.send(0, Kind.HELLO, 2, NONCE, 3)
     raw.sequence = 1
     assert raw.ask(Kind.RUN).status == Status.INPUT_MISSING
 
@@ -292,7 +293,7 @@ def test_what_the_server_says_unasked(server: Server) -> None:
     assert events(server, frame_encode(ping)) == [Kind.STARTED]
     assert events(server, frame_encode(ping, crc32(NONCE))) == []
     raw = Raw(server)
-    raw.send(0, Kind.HELLO, 1, NONCE)
+    raw.send(0, Kind.HELLO, 2, NONCE, 3)
     assert events(server, b"\0noise\0") == [Kind.DAMAGED]
     assert events(server, b"\0noise\0") == []
     raw.ask(Kind.PING)

@@ -64,8 +64,15 @@ def test_run(session: Session) -> None:
         assert outputs["y"].dtype == np.int32
         np.testing.assert_array_equal(outputs["y"], tiny_output(inputs))
     assert session.last_run is not None
-    assert (session.last_run.step, session.last_run.ticks) == (3, 1000)
+    assert (session.last_run.step, session.last_run.ticks) == (3, 3000)
     assert session.retransmissions == 0
+
+
+def test_whole_run(session: Session) -> None:
+    inputs = tiny_inputs()
+    np.testing.assert_array_equal(session.run(inputs, whole=True)["y"], tiny_output(inputs))
+    assert session.last_run is not None
+    assert (session.last_run.step, session.last_run.ticks) == (3, 1000)
 
 
 def test_the_device_describes_its_model(session: Session) -> None:
@@ -354,9 +361,9 @@ class Changed:
             refusal(Status.RANGE),
             "reading tensor y: the bytes asked for do not lie within",
         ),
-        (Kind.RUN, b"\0\4\0", "RUN is malformed: step is 4, at most 3"),
+        (Kind.RUN_THROUGH, b"\0\4\0", "RUN_THROUGH is malformed: step is 4, at most 3"),
         (Kind.WRITE, refusal(Status.BUSY), "writing the inputs: a run is under way"),
-        (Kind.RUN, refusal(Status.INPUT_MISSING, 99), "an input has not been written: 99"),
+        (Kind.RUN_THROUGH, refusal(Status.INPUT_MISSING, 99), "an input has not been written: 99"),
     ],
 )
 def test_a_device_that_lies(server: Server, kind: Kind, payload: bytes, problem: str) -> None:

@@ -14,7 +14,7 @@ from microtvm.device.status import Status
 from microtvm.device.wire import Kind, Reader, number, parse_answer, parse_hello, parse_tensor
 from microtvm.errors import LinkError
 
-HELLO = number(1) + b"nonc" + bytes(16)
+HELLO = number(2) + b"nonc" + bytes(16)
 
 
 def hello(*numbers: int, name: bytes = b"model") -> bytes:
@@ -49,7 +49,7 @@ def test_a_sane_tensor() -> None:
     ("payload", "problem"),
     [
         (b"", "protocol is cut off"),
-        (number(2) + b"nonc", "version 2 of the protocol, this host version 1"),
+        (number(3) + b"nonc", "version 3 of the protocol, this host version 2"),
         (HELLO[:10], "model hash is cut off"),
         (HELLO, "window is cut off"),
         (hello(32768), "window is 32768, at most 32767"),

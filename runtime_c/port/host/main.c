@@ -79,7 +79,7 @@ static void port_reset(void *context)
 int main(void)
 {
     static const struct mtvm_port port = {NULL,      port_read,  port_write, port_ticks,
-                                          NULL, port_idle, port_reset, 1000000000u};
+                                          NULL, port_idle, port_reset, 1000000000u, NULL};
     static struct mtvm_server server;
     enum mtvm_error error = mtvm_server_init(&server, &port, &MTVM_MODEL, arena, sizeof arena);
 
