@@ -179,7 +179,9 @@ def boot(project: Project, scratch: Path, *, timing: Timing | None = None) -> Bo
     emulator = require_emulator(project.board)
     metadata = project.library.metadata
     if emulator.kind == "process":
-        session = open_process(project.platform.emulator_argv(project, ""), metadata, timing=timing)
+        session = open_process(
+            project.platform.emulator_argv(project, ""), metadata, elf=project.elf, timing=timing
+        )
         return Booted(session, None, "a process of the host is not counted")
     argv = project.platform.emulator_argv(project, "{serial}")
     plugin = build_plugin()
@@ -198,7 +200,9 @@ def boot(project: Project, scratch: Path, *, timing: Timing | None = None) -> Bo
                 timing=None if timing_table is None else timing_table.cycles,
             )
             counter = CountReader(output)
-    return Booted(open_emulator(argv, metadata, timing=timing), counter, problem or "")
+    return Booted(
+        open_emulator(argv, metadata, elf=project.elf, timing=timing), counter, problem or ""
+    )
 
 
 RUN_LABEL = "run"

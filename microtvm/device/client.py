@@ -63,6 +63,15 @@ class Timing:
     """How soon the end of an emulator is noticed whose stream stays open."""
 
 
+class StoppedError(DeviceError):
+    """The device says that it can't go on: `words` is how, `when` is what it was doing."""
+
+    def __init__(self, when: str, words: str) -> None:
+        super().__init__(f"the device stopped {when}: {words}", hint=_CRASH_HINT)
+        self.when = when
+        self.words = words
+
+
 class RestartError(DeviceError):
     """The device has restarted in the middle of a session."""
 
@@ -330,7 +339,7 @@ class Client:
             if isinstance(event, Damage):
                 if event.data.startswith(LAST_WORDS):
                     words = event.data[len(LAST_WORDS) :].decode("ascii", "replace")
-                    raise self._gone(f"the device stopped while {what}: {words}")
+                    raise StoppedError(f"while {what}", words)
                 if _is_text(event.data):
                     self._text += event.data + b"\n"
                     del self._text[:-KEPT_TEXT_BYTES]

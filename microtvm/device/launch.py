@@ -24,28 +24,31 @@ def open_session(
     url: str,
     metadata: Path | Mapping[str, Any] | None = None,
     *,
+    elf: Path | None = None,
     timing: Timing | None = None,
 ) -> Session:
     """A session over a URL such as `serial:/dev/ttyACM0?baud=115200`; see `Session` for what it
     raises."""
-    return Session(open_transport(url), metadata, timing=timing)
+    return Session(open_transport(url), metadata, elf=elf, timing=timing)
 
 
 def open_process(
     argv: Sequence[str],
     metadata: Path | Mapping[str, Any] | None = None,
     *,
+    elf: Path | None = None,
     timing: Timing | None = None,
 ) -> Session:
     """A session with a host process that has its link on standard input and output; the session
     reaps it."""
-    return Session(ExecTransport(argv), metadata, timing=timing)
+    return Session(ExecTransport(argv), metadata, elf=elf, timing=timing)
 
 
 def open_emulator(
     argv: Sequence[str],
     metadata: Path | Mapping[str, Any] | None = None,
     *,
+    elf: Path | None = None,
     timing: Timing | None = None,
 ) -> Session:
     """A session with an emulator, which it starts and reaps.
@@ -54,7 +57,7 @@ def open_emulator(
     device behind the target's UART. Raises ToolError when the program is missing, DeviceError when
     it ends at once, and what Session raises.
     """
-    return Session(EmulatorTransport(argv), metadata, timing=timing)
+    return Session(EmulatorTransport(argv), metadata, elf=elf, timing=timing)
 
 
 class EmulatorTransport(Transport):

@@ -16,8 +16,8 @@ from typing import Any, NoReturn, Self
 import numpy as np
 import numpy.typing as npt
 
-from microtvm.device.client import Client, RestartError, Timing
-from microtvm.device.crash import Crash, read_crash
+from microtvm.device.client import Client, RestartError, StoppedError, Timing
+from microtvm.device.crash import Crash, parse_record, read_crash
 from microtvm.device.description import Tensor, ask_device, find, load_metadata, near
 from microtvm.device.frame import packet_bytes
 from microtvm.device.status import Status
@@ -79,16 +79,19 @@ class Session:
         transport: Transport,
         metadata: Path | Mapping[str, Any] | None = None,
         *,
+        elf: Path | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Takes over the transport and starts a session.
 
         `metadata` is a `metadata.json` or its content; without it the device is asked for what it
-        has. Raises LinkError, DeviceError (also when the device runs another model) and UserError
-        (bad metadata).
+        has. `elf` is the image that the device runs: it turns addresses of a crash into lines of
+        the source. Raises LinkError, DeviceError (also when the device runs another model) and
+        UserError (bad metadata).
         """
         self._transport = transport
+        self._elf = elf
         self._given: dict[int, bytes] = {}
         self._held: dict[int, bytes] = {}
         self._step = 0
@@ -120,7 +123,7 @@ class Session:
     def _take_crash(self) -> None:
         """The device's record, which is forgotten there once it is here."""
         if self.hello.has_crashed:
-            self.last_crash = read_crash(self._client, self.model.operators)
+            self.last_crash = read_crash(self._client, self.model.operators, self._elf)
 
     @property
     def retransmissions(self) -> int:
@@ -368,9 +371,15 @@ class Session:
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
-        """Adds to the news of a restart what the device has noted of its cause."""
+        """Adds to the news of a crash or restart what the device has said or noted of its cause."""
         try:
             yield
+        except StoppedError as error:
+            crash = parse_record(error.words, self.model.operators, self._elf)
+            self.last_crash = crash
+            raise DeviceError(
+                f"the device crashed {error.when}: {crash}", hint=error.hint
+            ) from None
         except RestartError as error:
             raise self._with_record(error) from None
 

@@ -11,7 +11,7 @@
 
 /* The longest text of a record; RAM. */
 #ifndef MTVM_CRASH_BYTES
-#define MTVM_CRASH_BYTES 200
+#define MTVM_CRASH_BYTES 160
 #endif
 
 /* Instead of an operator: none was running, or one of a whole inference, nobody knows which. */

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +123,30 @@ def project_with(library: Path, statement: str, cli: CommandLine) -> Path:
     return library.parent / "p"
 
 
-def children(pid: int) -> list[int]:
-    """The processes that `pid` has started."""
-    threads = Path(f"/proc/{pid}/task").iterdir()
-    return [int(word) for thread in threads for word in (thread / "children").read_text().split()]
+def children(pid: int) -> list[tuple[int, bytes]]:
+    """The processes that `pid` has started, with their commands."""
+    found = []
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        # A thread or a process may end while it is looked at.
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for word in (thread / "children").read_text().split():
+                found.append((int(word), Path(f"/proc/{word}/cmdline").read_bytes()))
+    return found
+
+
+@contextlib.contextmanager
+def command_line(project: Path) -> Iterator[subprocess.Popen[str]]:
+    """`microtvm run PROJECT --json`, whose program never ends by itself; it ends with the test."""
+    argv = [sys.executable, "-m", "microtvm", "run", str(project), "--json"]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        argv, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_signals
+    ) as child:
+        try:
+            yield child
+        except BaseException:
+            child.kill()
+            raise
 
 
 def heed_signals() -> None:
@@ -137,8 +159,8 @@ def emulator_of(pid: int) -> int:
     """The emulator that the command line `pid` has started, as soon as it has."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for child in children(pid):
-            if b"-kernel" in Path(f"/proc/{child}/cmdline").read_bytes():
+        for child, command in children(pid):
+            if b"-kernel" in command:
                 return child
         time.sleep(0.05)
     raise AssertionError("no emulator was started")
@@ -152,11 +174,7 @@ def test_emulator_ends_with_the_command(
 ) -> None:
     project = project_with(library, "for (;;) { }", cli)
     cli.ok("build", project)
-    argv = [sys.executable, "-m", "microtvm", "run", str(project), "--json"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        argv, stdout=pipe, stderr=pipe, text=True, preexec_fn=heed_signals
-    ) as child:
+    with command_line(project) as child:
         emulator = emulator_of(child.pid)
         child.send_signal(number)
         _out, err = child.communicate(timeout=60)
@@ -213,8 +231,7 @@ def test_emulator_killed_in_mid_run(cli: CommandLine, library: Path) -> None:
     assert build_plugin().reason == ""
     project = project_with(library, "for (;;) { }", cli)
     cli.ok("build", project)
-    argv = [sys.executable, "-m", "microtvm", "run", str(project), "--json"]
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    with command_line(project) as child:
         emulator = emulator_of(child.pid)
         time.sleep(1.5)  # until the run that never ends has begun; if not, it dies a little earlier
         os.kill(emulator, signal.SIGKILL)
@@ -228,8 +245,9 @@ def test_emulator_killed_in_mid_run(cli: CommandLine, library: Path) -> None:
 def test_fault_on_the_target_is_told(cli: CommandLine, library: Path) -> None:
     project = project_with(library, '__asm__ volatile("udf #0");', cli)
     message = cli.failed("run", project)
-    assert "fault" in message
-    assert "pc=" in message
+    line = (project / "model" / "tiny.c").read_text().split("udf")[0].count("\n") + 1
+    assert "crashed while running the model: fault during an inference, at product" in message
+    assert f"(tiny.c:{line}) exception=00000006 pc=" in message
 
 
 def test_reader_that_has_had_enough(pair: Path) -> None:

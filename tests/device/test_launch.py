@@ -116,7 +116,7 @@ def processes(program: Path, fault_number: int) -> DeviceError:
     [
         (ABORT, "faulty was killed by SIGABRT while running the model", "about to abort"),
         (EXIT, "faulty exited with status 3 while running the model", "about to exit"),
-        (REPORT, "the device stopped while running the model: fault pc=0000012c", ""),
+        (REPORT, "the device crashed while running the model: fault pc=0000012c", ""),
         (RESTART, "the device restarted before or while running the model", ""),
     ],
 )

@@ -254,7 +254,7 @@ def test_record_of_a_crash_is_there_for_the_next_session(server: Server) -> None
         assert crash is not None
         assert (crash.cause, crash.operator, crash.during_run) == ("fault", "", False)
         assert crash.registers == {"exception": 3, "pc": 0x12C, "cfsr": 0x400}
-        assert str(crash) == "fault: exception=00000003 pc=0000012c cfsr=00000400"
+        assert str(crash) == "fault exception=00000003 pc=0000012c cfsr=00000400"
     with open_tiny(server) as session:
         assert session.last_crash is None
         with pytest.raises(DeviceError, match="has no record of a crash: there is no tensor"):
@@ -289,9 +289,7 @@ def test_crash_in_a_session_is_explained(server: Server) -> None:
     with open_tiny(server, to_host=line) as session:
         session.run(tiny_inputs())
         line.armed = True
-        with pytest.raises(
-            RestartError, match=r"restarted .* it noted: fault: exception=0000"
-        ) as e:
+        with pytest.raises(RestartError, match=r"restarted .* it noted: fault exception=0000") as e:
             session.run(tiny_inputs(2))
         assert "stack" in e.value.hint
         inputs = tiny_inputs(3)

@@ -83,6 +83,15 @@ static void command(uint8_t name)
         __asm__ volatile("udf #0");
 #endif
         break;
+    case 'k': /* the record of a crash, once */
+        if (!mtvm_crash_valid(&crash_record)) {
+            put_word(0);
+            break;
+        }
+        put_word(crash_record.length);
+        uart_write(crash_record.text, crash_record.length);
+        mtvm_crash_clear(&crash_record);
+        break;
     case 'o':
         before = 0;
         put_word(descend(&before));

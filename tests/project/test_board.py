@@ -60,6 +60,16 @@ def fault(machine: Machine, command: bytes) -> tuple[str, dict[str, int]]:
     return what, {key: int(value, 16) for key, value in pairs}
 
 
+def told(built: Built, machine: Machine) -> tuple[str, dict[str, int]]:
+    """The record of a crash that the board has kept over its reset, as main.c would serve it."""
+    machine.wake()
+    machine.send(ESCAPE + b"k")
+    (length,) = struct.unpack("<I", machine.receive(4))
+    what, _, registers = machine.receive(length).decode("ascii").partition(" exception=")
+    pairs = (pair.split("=") for pair in f"exception={registers}".split())
+    return what, {key: int(value, 16) for key, value in pairs}
+
+
 def by_cpu(built: Built, table: dict[str, int]) -> int:
     cpu = built.project.board.cpu
     return table.get(cpu.name, table[cpu.family])
@@ -127,6 +137,8 @@ def test_bad_address_is_reported(machine: Machine, built: Built) -> None:
 def test_illegal_instruction_is_reported(machine: Machine, built: Built) -> None:
     what, registers = fault(machine, b"u")
     assert what == "fault"
+    assert told(built, machine) == (what, registers)
+    assert ask(machine, b"k", 1) == (0,)
     assert registers["exception"] == by_cpu(built, ILLEGAL_INSTRUCTION)
     assert pc_lies_in_main(built, registers["pc"])
 
@@ -137,6 +149,7 @@ def test_stack_overflow_is_reported(machine: Machine, built: Built) -> None:
         pytest.skip("code for a Cortex-M0 sets up no guard, and a Cortex-M3 without one locks up")
     what, registers = fault(machine, b"o")
     assert what == "stack overflow"
+    assert told(built, machine) == (what, registers)
     assert registers["sp"] <= built.project.board.memory("data").start + 256
 
 

@@ -43,7 +43,7 @@ def test_parts_equal_the_linkers_map(served: Built) -> None:
     assert found.flash.code == sizes[".vectors"] + sizes[".text"]
     assert found.flash.weights == sizes[".mtvm_weights"]
     assert found.flash.constants == sizes[".rodata"] + sizes[".data"]
-    assert found.ram.static == sizes[".data"] + sizes[".bss"]
+    assert found.ram.static == sizes[".data"] + sizes[".bss"] + sizes[".mtvm_noinit"]
     assert found.ram.stack == sizes[".stack"] == served.project.board.stack_bytes
 
 

@@ -1,9 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A fault is told as text between two delimiters: no decoder of frames takes it for an answer, and a person
- * with a terminal can read it. `\0mtvm: fault exception=00000003 pc=0000012c ...\0`
+ * with a terminal can read it. `\0mtvm: fault exception=00000003 pc=0000012c ...\0` The same text is noted in
+ * memory that outlives the reset that follows, for a host that did not listen.
  */
 #include "platform.h"
+
+__attribute__((section(".mtvm_noinit"))) struct mtvm_crash crash_record;
+
+static void put(const char *text, size_t length)
+{
+    uart_write((const uint8_t *)text, length);
+    mtvm_crash_add(&crash_record, text, length);
+}
 
 static void put_text(const char *text)
 {
@@ -12,31 +21,52 @@ static void put_text(const char *text)
     while (text[length] != '\0') {
         length++;
     }
-    uart_write((const uint8_t *)text, length);
+    put(text, length);
 }
 
 static void put_hex(uint32_t value)
 {
-    uint8_t digits[8];
+    char digits[8];
 
     for (size_t i = 0; i < sizeof(digits); i++) {
-        digits[i] = (uint8_t)"0123456789abcdef"[(value >> (28u - 4u * i)) & 15u];
+        digits[i] = "0123456789abcdef"[(value >> (28u - 4u * i)) & 15u];
     }
-    uart_write(digits, sizeof(digits));
+    put(digits, sizeof(digits));
+}
+
+static void put_register(const char *name, uint32_t value)
+{
+    put_text(" ");
+    put_text(name);
+    put_text("=");
+    put_hex(value);
 }
 
 void fault_report(const char *what, const struct fault_register *registers, size_t count)
 {
     static const uint8_t delimiter = 0;
+    static const char opening[] = "mtvm: ";
 
     uart_write(&delimiter, 1);
-    put_text("mtvm: ");
+    uart_write((const uint8_t *)opening, sizeof(opening) - 1);
+    mtvm_crash_begin(&crash_record);
     put_text(what);
     for (size_t i = 0; i < count; i++) {
-        put_text(" ");
-        put_text(registers[i].name);
-        put_text("=");
-        put_hex(registers[i].value);
+        put_register(registers[i].name, registers[i].value);
     }
+    put_register("operator", crash_record.op);
     uart_write(&delimiter, 1);
+}
+
+/* What the C library's assert() calls. */
+void __assert_func(const char *file, int line, const char *function, const char *expression);
+void __assert_func(const char *file, int line, const char *function, const char *expression)
+{
+    const struct fault_register registers[] = {{"pc", (uint32_t)(uintptr_t)__builtin_return_address(0)},
+                                               {"line", (uint32_t)line}};
+
+    (void)file;
+    (void)function;
+    fault_report(expression, registers, sizeof(registers) / sizeof(registers[0]));
+    board_reset();
 }

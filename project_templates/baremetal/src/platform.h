@@ -8,6 +8,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "mtvm_crash.h"
+
 /* A macro's value as text, for assembly. */
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
@@ -28,18 +30,22 @@ uint32_t counter_read(void);
 /* start.c */
 void board_reset(void);
 
-/* fault.c: registers at the time of a fault, by name; prints them on the UART and never returns. */
+/* fault.c: prints and notes what has happened, with registers by name; the board is to be reset then. */
 struct fault_register {
     const char *name;
     uint32_t value;
 };
 void fault_report(const char *what, const struct fault_register *registers, size_t count);
+extern struct mtvm_crash crash_record;
 
 /* stack.c: deepest use since the start in bytes. The start-up code fills the stack with STACK_PAINT, and where
  * the core can it makes the lowest STACK_GUARD_BYTES, a power of two, a fault to enter. */
 #define STACK_PAINT 0xA5A5A5A5
 #define STACK_GUARD_BYTES 256
 uint32_t stack_peak(void);
+
+/* stack.c: ends in a fault if the lowest painted word has been written to, where no hardware guards the stack. */
+void stack_check(void);
 
 /* main.c: never returns. */
 int main(void);

@@ -11,3 +11,11 @@ uint32_t stack_peak(void)
     }
     return (uint32_t)((uintptr_t)mtvm_stack_end - (uintptr_t)low);
 }
+
+void stack_check(void)
+{
+    if (mtvm_stack_start[STACK_GUARD_BYTES / sizeof(uint32_t)] != STACK_PAINT) {
+        fault_report("stack overflow", NULL, 0);
+        board_reset();
+    }
+}

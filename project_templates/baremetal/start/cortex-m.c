@@ -172,8 +172,7 @@ __attribute__((used)) void mtvm_fault(const uint32_t *frame, uint32_t exception)
 
     fault_report(whole ? "fault" : "stack overflow", registers,
                  sizeof(registers) / sizeof(registers[0]));
-    for (;;) {
-    }
+    board_reset();
 }
 
 /* newlib asks for errno's address, and would bring a kilobyte of state with its own answer. */

@@ -101,6 +101,5 @@ __attribute__((used)) void mtvm_fault(uint32_t sp, uint32_t ra)
 
     fault_report(whole ? "fault" : "stack overflow", registers,
                  sizeof(registers) / sizeof(registers[0]));
-    for (;;) {
-    }
+    board_reset();
 }
