@@ -17,7 +17,7 @@ from microtvm.target.document import near
 
 _SETTINGS = "format.toml"
 _COMMON = "common"
-_KEYS = {"description", "array", "archive", "headers", "sources", "metadata", "files"}
+_KEYS = {"description", "array", "archive", "name", "headers", "sources", "metadata", "files"}
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,10 @@ class Format:
     """It holds the model's file as it is, and nothing that is compiled from it."""
     archive: str
     """How archives of it end: one of archive.SUFFIXES, '' for none."""
+    names: str
+    """A regular expression: what packages can be called there, of what can begin C identifiers."""
     headers: str
-    """The folder of the model's headers, '' where they are part of a rendered file."""
+    """Of a header called `file`, '' where headers are part of a rendered file."""
     sources: str
     metadata: str
     """The path of `metadata.json`."""
@@ -113,6 +115,7 @@ def load_format(name: str, root: Path | None = None) -> Format:
         description=str(settings.get("description", "")),
         array=bool(settings.get("array", False)),
         archive=str(settings.get("archive", "")),
+        names=str(settings.get("name", ".*")),
         headers=str(settings.get("headers", "")),
         sources=str(settings.get("sources", "")),
         metadata=str(settings.get("metadata", "")),

@@ -18,8 +18,6 @@ from microtvm.version import VERSION
 GENERIC_CPU = "generic"
 _COLUMNS = 12
 _QUOTED_INCLUDE = re.compile(r'^#include "[^"\n]*"\n', re.MULTILINE)
-_LONGEST = {"cmsis-pack": 32}
-"""Names that registries take are shorter than those that C does."""
 
 
 def library_package(
@@ -35,11 +33,10 @@ def library_package(
             f"the format {form.name} is made from a model's file, not from a compiled library",
             hint="give the .tflite file",
         )
-    longest = _LONGEST.get(form.name, 40)
-    if len(library.prefix) > longest or library.prefix.startswith("_"):
+    if not re.fullmatch(form.names, library.prefix):
         raise UserError(
             f"{library.prefix!r} can't name a package of the format {form.name}",
-            hint=f"choose --prefix: at most {longest} characters, a letter or digit first",
+            hint=f"choose a --prefix that matches {form.names}",
         )
     texts = _texts(library, runtime)
     context = _context(form, library, details, texts, runtime)
