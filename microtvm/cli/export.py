@@ -14,6 +14,7 @@ from microtvm.errors import UserError
 from microtvm.export import (
     Details,
     array_package,
+    check_output,
     library_package,
     list_formats,
     load_format,
@@ -89,6 +90,7 @@ def export(
         raise UserError("--format is missing", hint="there are: " + ", ".join(list_formats()))
     form = load_format(format_name)
     details = Details(package_version, author, url)
+    check_output(form, output)
     if form.array and not model.is_dir():
         name = check_prefix(prefix or prefix_of(model))
         files = array_package(form, model, name)

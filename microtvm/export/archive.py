@@ -18,13 +18,13 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can hold."""
 
 
-def write_package(form: Format, name: str, files: Mapping[str, bytes], output: Path) -> None:
-    """Writes the files to the folder `output`, or to an archive if `output` ends like one.
+def check_output(form: Format, output: Path) -> None:
+    """Whether a package of the format can be written there.
 
-    `name` is the folder that a zip wraps them in. UserError if `output` is an archive of a kind
-    that the format is not distributed as, exists already, or is a folder that isn't empty.
+    UserError if `output` is an archive of a kind that the format is not distributed as, exists
+    already, or is a folder that isn't empty.
     """
-    suffix = output.suffix if output.suffix in SUFFIXES else ""
+    suffix = _suffix(output)
     if suffix and suffix != form.archive:
         ways = f"a folder or a {form.archive} file" if form.archive else "a folder"
         raise UserError(f"{output}: the format {form.name} is written to {ways}")
@@ -33,6 +33,15 @@ def write_package(form: Format, name: str, files: Mapping[str, bytes], output: P
             raise UserError(f"{output} is not empty", hint="choose a folder that is new")
     elif output.exists():
         raise UserError(f"{output} exists already", hint="choose another name, or remove it first")
+
+
+def write_package(form: Format, name: str, files: Mapping[str, bytes], output: Path) -> None:
+    """Writes the files to the folder `output`, or to an archive if `output` ends like one.
+
+    `name` is the folder that a zip wraps them in. UserError as `check_output`.
+    """
+    check_output(form, output)
+    suffix = _suffix(output)
     if suffix:
         output.parent.mkdir(parents=True, exist_ok=True)
         # A pack's description must lie at its top; a library manager wants one folder there.
@@ -43,6 +52,10 @@ def write_package(form: Format, name: str, files: Mapping[str, bytes], output: P
         file = output / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(data)
+
+
+def _suffix(output: Path) -> str:
+    return output.suffix if output.suffix in SUFFIXES else ""
 
 
 def _zip(files: Mapping[str, bytes], root: str) -> bytes:

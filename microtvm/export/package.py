@@ -79,7 +79,7 @@ def _texts(library: Library, runtime: bool) -> dict[str, str]:
     root = data_folder("runtime_c")
     files = [root / "include" / "mtvm_model.h", *(library.folder / n for n in library.sources)]
     if runtime:
-        names = ("mtvm_error.h", "mtvm_frame.h", "mtvm_port.h", "mtvm_rpc.h")
+        names = ("mtvm_error.h", "mtvm_port.h", "mtvm_frame.h", "mtvm_rpc.h")
         files += [root / "include" / name for name in names]
         files += sorted((root / "src").glob("*.c"))
     return {file.name: file.read_text(encoding="utf-8") for file in files}
