@@ -17,7 +17,7 @@ from microtvm.version import VERSION
 
 GENERIC_CPU = "generic"
 _COLUMNS = 12
-_QUOTED_INCLUDE = re.compile(r'^#include "[^"\n]*"\n', re.MULTILINE)
+_QUOTED_INCLUDE = re.compile(r'^#include "([^"\n]*)"\n', re.MULTILINE)
 
 
 def library_package(
@@ -75,14 +75,23 @@ def array_package(form: Format, model: Path, prefix: str) -> dict[str, bytes]:
 
 
 def _texts(library: Library, runtime: bool) -> dict[str, str]:
-    """The C files by name, headers after those that they include."""
+    """The C files by name, headers after those that they include, sources last."""
     root = data_folder("runtime_c")
     files = [root / "include" / "mtvm_model.h", *(library.folder / n for n in library.sources)]
     if runtime:
-        names = ("mtvm_error.h", "mtvm_port.h", "mtvm_frame.h", "mtvm_rpc.h")
-        files += [root / "include" / name for name in names]
-        files += sorted((root / "src").glob("*.c"))
-    return {file.name: file.read_text(encoding="utf-8") for file in files}
+        files += sorted([*root.glob("include/*.h"), *root.glob("src/*.[ch]")])
+    texts = {file.name: file.read_text(encoding="utf-8") for file in files}
+    result: dict[str, str] = {}
+
+    def add(name: str) -> None:
+        if name in texts and name not in result:
+            for included in _QUOTED_INCLUDE.findall(texts[name]):
+                add(included)
+            result[name] = texts[name]
+
+    for name in sorted(texts, key=lambda name: not name.endswith(".h")):
+        add(name)
+    return result
 
 
 def _placed(form: Format, texts: Mapping[str, str], context: Mapping[str, Any]) -> dict[str, str]:
