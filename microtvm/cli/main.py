@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from microtvm.cli import board, model, profile, project, run
+from microtvm.cli import board, export, model, profile, project, run
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
@@ -30,6 +30,7 @@ for command in (
     model.check,
     project.create,
     project.build,
+    export.export,
     board.boards,
     board.platforms,
     board.doctor,

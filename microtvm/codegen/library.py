@@ -14,9 +14,10 @@ import numpy as np
 from microtvm.codegen.c_array import c_array
 from microtvm.codegen.c_kernel import Kernel as PrintedKernel
 from microtvm.codegen.c_kernel import helper_source, kernel
-from microtvm.codegen.c_type import c_identifier, integer_literal, storage_type
+from microtvm.codegen.c_type import integer_literal, storage_type
 from microtvm.codegen.flatten import flatten
 from microtvm.codegen.layout import Layout
+from microtvm.codegen.member import io_members
 from microtvm.codegen.share import share
 from microtvm.errors import ModelError
 from microtvm.graph.ir import TensorType
@@ -289,17 +290,10 @@ class _Writer:
     def _header(self) -> str:
         p, upper = self.prefix, self.prefix.upper()
         fields, binds = [], []
-        taken: set[str] = set()
-        for kind, values in (("inputs", self.graph.inputs), ("outputs", self.graph.outputs)):
-            for value in values:
+        for kind, members in io_members(self.graph).items():
+            const = "" if kind == "inputs" else "const "
+            for value, name in members:
                 t = self.graph.types[value]
-                const = "" if kind == "inputs" else "const "
-                name = _field(value)
-                if kind == "outputs" and value in self.graph.inputs:
-                    name = f"{name}_out"
-                while name in taken:
-                    name = f"{name}_"
-                taken.add(name)
                 c_type = storage_type(t.dtype)
                 fields.append(f"    {const}{c_type} *{name}; /* {_describe(t)} */")
                 binds.append(f"        ({const}{c_type} *)(arena + {self.layout.offsets[value]}),")
@@ -423,6 +417,7 @@ class _Writer:
             },
             "inputs": [self.tensors.index(v) for v in graph.inputs],
             "outputs": [self.tensors.index(v) for v in graph.outputs],
+            "members": {k: [m for _, m in pairs] for k, pairs in io_members(graph).items()},
             "tensors": tensors,
             "operators": operators,
             "buffers": [
@@ -466,12 +461,6 @@ class _Writer:
 
 ARENA_ALIGN = 16
 """Alignment that the arena's first byte must have, in bytes."""
-
-
-def _field(value: str) -> str:
-    """A tensor's name as a member of a structure: no keyword, and nothing like a macro's name."""
-    name = c_identifier(value)
-    return f"{name}_" if name.isupper() else name
 
 
 def _scale_zero(t: TensorType) -> tuple[float, int]:

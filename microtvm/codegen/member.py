@@ -1,0 +1,28 @@
+"""What a model's inputs and outputs are called in C: the members of `<prefix>_io`."""
+
+from __future__ import annotations
+
+from microtvm.codegen.c_type import c_identifier
+from microtvm.graph.ir import Graph
+
+
+def io_members(graph: Graph) -> dict[str, list[tuple[str, str]]]:
+    """For `inputs` and `outputs`: each value in the model's order, and its member."""
+    result: dict[str, list[tuple[str, str]]] = {"inputs": [], "outputs": []}
+    taken: set[str] = set()
+    for kind, values in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+        for value in values:
+            name = _field(value)
+            if kind == "outputs" and value in graph.inputs:
+                name = f"{name}_out"
+            while name in taken:
+                name = f"{name}_"
+            taken.add(name)
+            result[kind].append((value, name))
+    return result
+
+
+def _field(value: str) -> str:
+    """A tensor's name as a member of a structure: no keyword, and nothing like a macro's name."""
+    name = c_identifier(value)
+    return f"{name}_" if name.isupper() else name
