@@ -84,12 +84,7 @@ def compile_graph(
 ) -> Compiled:
     """A verified graph to a model library; see `compile_model`."""
     budget = FlashBudget.of(flash_budget)
-    for transformation in PASSES:
-        if transformation is FOLD_CHANNELS and not fold_channels:
-            continue
-        graph = transformation.run(graph)
-        verify(graph)
-        dump(transformation.name, print_graph(graph))
+    graph = transform(graph, fold_channels=fold_channels, dump=dump)
     fused = fuse(graph)
     dump("fuse", "\n".join(f"{g.name}: {', '.join(n.name for n in g.nodes)}" for g in fused.groups))
     choices = choose(graph, fused.groups, cpu, budget)
@@ -104,6 +99,22 @@ def compile_graph(
     library = generate(fused, kernels, layout, chosen, cpu.name)
     dump("c", library.files[f"{library.prefix}.c"])
     return Compiled(library, graph, fused, kernels, layout)
+
+
+def transform(
+    graph: Graph,
+    *,
+    fold_channels: bool = True,
+    dump: Callable[[str, str], None] = lambda stage, text: None,
+) -> Graph:
+    """The graph that kernels are made of: after all passes, verified after each."""
+    for transformation in PASSES:
+        if transformation is FOLD_CHANNELS and not fold_channels:
+            continue
+        graph = transformation.run(graph)
+        verify(graph)
+        dump(transformation.name, print_graph(graph))
+    return graph
 
 
 # C99 7.1.2, and what a project has beside the model: `<prefix>.h` must not hide one of these.

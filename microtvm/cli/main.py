@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from microtvm.cli import board, export, model, profile, project, run
+from microtvm.cli import board, diff, export, model, profile, project, run
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
@@ -26,6 +26,7 @@ def cli(verbose: bool) -> None:
 for command in (
     run.run,
     profile.profile,
+    diff.diff,
     model.compile_,
     model.check,
     project.create,

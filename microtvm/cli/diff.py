@@ -1,0 +1,90 @@
+"""`microtvm diff`: the first operator and element that a device computes otherwise."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from microtvm.cli.console import emit_json, emit_text, progress
+from microtvm.cli.option import compile_options
+from microtvm.cli.run import built_project
+from microtvm.device import load_metadata
+from microtvm.diff import DEFAULT_TOLERANCE, Report, diff_project
+from microtvm.npz import load_inputs
+
+
+@click.command()
+@click.argument("model", type=click.Path(path_type=Path))
+@click.option("--board", "board_name", help="Board to run it on; `microtvm boards` lists them.")
+@click.option("--project", "folder", type=click.Path(path_type=Path), help="One made of MODEL.")
+@click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    default=DEFAULT_TOLERANCE,
+    show_default=True,
+    help="Of floats, absolute or relative; integers must be equal.",
+)
+@click.option("--every", is_flag=True, help="Look at each operator, not only where outputs differ.")
+@compile_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def diff(
+    context: click.Context,
+    /,
+    model: Path,
+    board_name: str | None,
+    folder: Path | None,
+    input_file: Path | None,
+    tolerance: float,
+    every: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare MODEL on a board with the reference, operator by operator.
+
+    Exits with 1 if they differ, after naming the first operator whose inputs are right and whose
+    output is not.
+    """
+    with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
+        project = built_project(folder or model, board_name, Path(temporary), report, **options)
+        described = load_metadata(project.library.metadata)
+        inputs = None if input_file is None else load_inputs(input_file, described)
+        found = diff_project(
+            project,
+            model,
+            inputs,
+            tolerance=tolerance,
+            every=every,
+            strip_edges=options["strip_edges"],
+            fold_channels=options["fold_channels"],
+            progress=report,
+        )
+    if as_json:
+        emit_json(found.as_json())
+    else:
+        _print(found)
+    context.exit(0 if found.finding is None else 1)
+
+
+def _print(found: Report) -> None:
+    runs = f"{found.runs} inference{'s' if found.runs != 1 else ''}"
+    tensors = f"{found.compared} tensor{'s' if found.compared != 1 else ''}"
+    if found.finding is None:
+        emit_text(
+            f"{found.model} on {found.board} equals the reference: {runs}, {tensors} compared"
+        )
+        return
+    finding = found.finding
+    if finding.operator:
+        ops = " + ".join(finding.ops)
+        emit_text(
+            f"operator {finding.operator} ({ops}, {finding.kernel}) is the first that differs: its "
+            "inputs equal the reference's, its output does not"
+        )
+    else:
+        emit_text("every operator does as it should, but the model's graph was changed wrongly")
+    emit_text(f"run {finding.run}: {finding.difference}")
