@@ -3,6 +3,7 @@
 from microtvm.device.client import Timing
 from microtvm.device.description import Description, Tensor, load_metadata
 from microtvm.device.launch import EmulatorTransport, open_emulator, open_process, open_session
+from microtvm.device.pool import Pool
 from microtvm.device.session import OperatorTime, Profile, Run, Session
 from microtvm.device.transport import open_transport
 
@@ -10,6 +11,7 @@ __all__ = [
     "Description",
     "EmulatorTransport",
     "OperatorTime",
+    "Pool",
     "Profile",
     "Run",
     "Session",

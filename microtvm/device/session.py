@@ -3,6 +3,7 @@ between."""
 
 from __future__ import annotations
 
+import functools
 import secrets
 import threading
 import time
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, NoReturn, ParamSpec, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ from microtvm.util import Array
 PING_BYTES = 8
 HEADER_BYTES = 2
 """Sequence number and kind, in front of every request's payload."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with the bytes moved so far and the bytes to move."""
@@ -67,11 +71,26 @@ class Profile:
         return sum(operator.ticks for operator in self.operators)
 
 
+def _alone(method: Callable[P, T]) -> Callable[P, T]:
+    """A method that threads call one at a time."""
+
+    @functools.wraps(method)
+    def locked(*args: P.args, **kwargs: P.kwargs) -> T:
+        session = args[0]
+        assert isinstance(session, Session)
+        with session.lock:
+            return method(*args, **kwargs)
+
+    return locked
+
+
 class Session:
     """A model on a device, for as long as the `with` block lasts.
 
     Arrays are given and returned by tensor name; names of the model file serve as well. After a
-    LinkError or a DeviceError that came of the link, the session is over.
+    LinkError or a DeviceError that came of the link, the session is over. Sessions don't know of
+    each other. Threads may share one: a call waits until another thread's is done, but for
+    `cancel`; with `lock` held, several calls belong together.
     """
 
     def __init__(
@@ -97,6 +116,7 @@ class Session:
         self._step = 0
         self._closed = False
         self._stop = threading.Event()
+        self.lock = threading.RLock()
         self.last_run: Run | None = None
         self.last_crash: Crash | None = None
         """What the device knew of a crash before this session, if anything."""
@@ -155,6 +175,7 @@ class Session:
         CancelledError. A whole run can't be stopped."""
         self._stop.set()
 
+    @_alone
     def run(
         self,
         inputs: Mapping[str, npt.ArrayLike],
@@ -187,6 +208,7 @@ class Session:
         for inputs in rows:
             yield self.run(inputs, timeout_s=timeout_s)
 
+    @_alone
     def run_through(
         self,
         operator: str | int,
@@ -207,6 +229,7 @@ class Session:
         name = self.model.operators[index]
         return self._run(Request(Kind.RUN_THROUGH, payload), f"running through {name}", timeout_s)
 
+    @_alone
     def profile(
         self,
         inputs: Mapping[str, npt.ArrayLike] | None = None,
@@ -229,6 +252,7 @@ class Session:
             times.append(OperatorTime(name, run.ticks))
         return Profile(tuple(times), self.hello.ticks_hz)
 
+    @_alone
     def read(self, name: str) -> Array:
         """A tensor as it is now: an input, an output, or anything alive where `run_through` holds.
 
@@ -236,6 +260,7 @@ class Session:
         """
         return self._read(self.model.tensor(name))
 
+    @_alone
     def stack_peak(self) -> int:
         """The deepest use of the stack since the start, in bytes; DeviceError where it isn't
         measured."""
@@ -245,6 +270,7 @@ class Session:
         reader.end()
         return peak_bytes
 
+    @_alone
     def ping(self) -> float:
         """Sends a few bytes there and back; returns how many seconds that took."""
         data = secrets.token_bytes(PING_BYTES)
@@ -254,6 +280,7 @@ class Session:
             raise LinkError(f"a ping of {data.hex()} came back as {answer.payload.hex()}")
         return time.perf_counter() - start_s
 
+    @_alone
     def reset(self) -> None:
         """Restarts the board and begins anew; DeviceError where the board can't, or runs another
         model then."""

@@ -1,0 +1,192 @@
+"""Several devices of one model that share the work: what one of them fails at, another does."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Self
+
+import numpy.typing as npt
+
+from microtvm.device.session import Session
+from microtvm.errors import DeviceError, LinkError, MicrotvmError, UserError
+from microtvm.util import Array
+
+Outputs = dict[str, Array]
+
+ATTEMPTS = 3
+"""How many devices try one inference before it is given up."""
+
+REOPENED = 2
+"""How often in a row a device may fail and be opened again before it is left out."""
+
+AHEAD = 2
+"""For each device, how many inputs `map` takes before their outputs are fetched."""
+
+
+class _Job:
+    def __init__(self, inputs: Mapping[str, npt.ArrayLike], timeout_s: float | None) -> None:
+        self.inputs = inputs
+        self.timeout_s = timeout_s
+        self.attempts = 0
+        self.failure = MicrotvmError("")
+        self.future: Future[Outputs] = Future()
+
+
+class Pool:
+    """Devices, or emulators, that serve one queue of inferences; a thread for each.
+
+    A device whose session breaks is opened again, and its inference goes back to the queue; one
+    that fails REOPENED times in a row is left out, and `lost` says why. What is wrong with the
+    inputs is told to who gave them, and costs no device.
+    """
+
+    def __init__(self, openers: Sequence[Callable[[], Session]]) -> None:
+        """`openers` open a session with one device each, all of the same model, and are called
+        again after a failure. UserError without any."""
+        if not openers:
+            raise UserError("a pool needs at least one device")
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._closed = False
+        self._working = len(openers)
+        self._sessions: dict[int, Session] = {}
+        self.lost: dict[int, MicrotvmError] = {}
+        """Devices that are left out, by their place among the openers, with the last failure."""
+        self._threads = [
+            threading.Thread(target=self._work, args=(i, opener), daemon=True)
+            for i, opener in enumerate(openers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def submit(
+        self, inputs: Mapping[str, npt.ArrayLike], *, timeout_s: float | None = None
+    ) -> Future[Outputs]:
+        """One inference on whatever device is free; its result is what `Session.run` returns or
+        raises. UserError after `close`; DeviceError in the future where no device is left."""
+        job = _Job(inputs, timeout_s)
+        with self._lock:
+            if self._closed:
+                raise UserError("the pool is closed")
+            if self._working == 0:
+                job.future.set_exception(self._nobody())
+            else:
+                self._jobs.put(job)
+        return job.future
+
+    def map(
+        self, rows: Iterable[Mapping[str, npt.ArrayLike]], *, timeout_s: float | None = None
+    ) -> Iterator[Outputs]:
+        """The outputs for all rows, in their order, a few rows taken ahead; raises what the first
+        inference raised that failed for good."""
+        waiting: deque[Future[Outputs]] = deque()
+        for inputs in rows:
+            waiting.append(self.submit(inputs, timeout_s=timeout_s))
+            if len(waiting) >= AHEAD * len(self._threads):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def close(self) -> None:
+        """Ends all sessions; what has not begun is cancelled, what is under way is stopped."""
+        with self._lock:
+            self._closed = True
+            self._drop(UserError("the pool is closed"), cancel=True)
+            for _ in self._threads:
+                self._jobs.put(None)
+            for session in self._sessions.values():
+                session.cancel()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _work(self, place: int, opener: Callable[[], Session]) -> None:
+        failures = 0
+        try:
+            while (job := self._jobs.get()) is not None:
+                if job.attempts == 0 and not job.future.set_running_or_notify_cancel():
+                    continue
+                try:
+                    outputs = self._session(place, opener).run(job.inputs, timeout_s=job.timeout_s)
+                except (LinkError, DeviceError) as error:
+                    failures += 1
+                    self._end(place)
+                    lost = failures > REOPENED
+                    self._give_back(job, error)
+                except MicrotvmError as error:
+                    lost = place not in self._sessions
+                    if lost:
+                        self._give_back(job, error)
+                    else:
+                        job.future.set_exception(error)
+                except BaseException as error:
+                    job.future.set_exception(error)
+                    self._leave(place, MicrotvmError(f"a device's thread ended: {error!r}"))
+                    raise
+                else:
+                    failures, lost = 0, False
+                    job.future.set_result(outputs)
+                if lost:
+                    self._leave(place, job.failure)
+                    return
+        finally:
+            self._end(place)
+
+    def _session(self, place: int, opener: Callable[[], Session]) -> Session:
+        if place not in self._sessions:
+            session = opener()
+            with self._lock:
+                self._sessions[place] = session
+        return self._sessions[place]
+
+    def _end(self, place: int) -> None:
+        with self._lock:
+            session = self._sessions.pop(place, None)
+        if session is not None:
+            session.close()
+
+    def _give_back(self, job: _Job, error: MicrotvmError) -> None:
+        job.attempts += 1
+        job.failure = error
+        with self._lock:
+            if job.attempts >= ATTEMPTS or self._closed:
+                job.future.set_exception(error)
+            else:
+                self._jobs.put(job)
+
+    def _leave(self, place: int, error: MicrotvmError) -> None:
+        with self._lock:
+            self.lost[place] = error
+            self._working -= 1
+            if self._working == 0:
+                self._drop(self._nobody(), cancel=False)
+
+    def _drop(self, error: MicrotvmError, *, cancel: bool) -> None:
+        """Ends all jobs that wait: those that no device has tried yet may be cancelled."""
+        while not self._jobs.empty():
+            job = self._jobs.get()
+            if job is not None and not (cancel and job.future.cancel()):
+                job.future.set_exception(error)
+
+    def _nobody(self) -> DeviceError:
+        last = list(self.lost.values())[-1]
+        return DeviceError(
+            f"none of the pool's {len(self._threads)} devices is left; the last failed so: "
+            f"{last.message}",
+            hint=last.hint,
+        )
