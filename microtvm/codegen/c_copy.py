@@ -36,7 +36,8 @@ class Run:
 def run_of(loop: For, aliased: Collection[Buffer]) -> Run | None:
     """The run that a loop nest copies or fills as a whole; None for any other loop.
 
-    Buffers that are `aliased` may share memory, so that the order of their accesses counts.
+    Buffers that are `aliased` may share memory with each other, so that the order of their
+    accesses counts.
     """
     loops: list[For] = []
     inner = loop
@@ -57,7 +58,7 @@ def run_of(loop: For, aliased: Collection[Buffer]) -> Run | None:
             or source.dtype != store.buffer.dtype
         ):
             return None
-        if {source, store.buffer} & set(aliased):
+        if source in aliased and store.buffer in aliased:
             return None
     elif element_bytes(store.buffer.dtype) != 1 or store.buffer.dtype == "bool":
         return None

@@ -118,7 +118,8 @@ class _Writer:
                 name = f"{self.prefix}_{head}_kernel"
                 # A kernel of one node becomes part of that node's function.
                 linkage = "MTVM_INLINE" if len(nodes) == 1 else "MTVM_CALLED"
-                inputs = [program.params[k] for k in in_place]
+                sharing = {*in_place, *(k for i in nodes for k in self.layout.aliased[i])}
+                inputs = [program.params[k] for k in sorted(sharing)]
                 aliased = (*inputs, *program.outputs) if inputs else ()
                 printed = kernel(program, name, shared.params, aliased, linkage)
                 for node, values in zip(nodes, shared.values, strict=True):

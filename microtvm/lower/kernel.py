@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 from microtvm import te
 from microtvm.errors import IRError, ScheduleError
 from microtvm.graph.ir import Graph, Node, TensorType
 from microtvm.isa.schedule import LAST, Choice, apply
 from microtvm.lower.in_place import overwritable
+from microtvm.lower.overlap import distance
+from microtvm.lower.slices import by_slices
 from microtvm.ops.base import NodeContext
 from microtvm.ops.registry import find
 from microtvm.passes.fuse import Group
@@ -37,6 +40,22 @@ class Kernel:
     """Multiply-accumulates of one run, padding counted."""
     choice: Choice = field(default_factory=Choice)
     """The template that scheduled it, and its knobs other than defaults; none for a user's own."""
+
+    @cached_property
+    def overlaps(self) -> tuple[int | None, ...]:
+        """For each of the group's inputs how many bytes before it the only output may begin.
+
+        The output may overlap it with that or more, another input meanwhile not; None where it may
+        not at all. See `distance`.
+        """
+        inputs = self.program.params[: len(self.group.inputs)]
+        if len(self.program.outputs) != 1:
+            return (None,) * len(inputs)
+        (output,) = self.program.outputs
+        return tuple(
+            0 if by_slices(self.program, x, output) else distance(self.program, x, output)
+            for x in inputs
+        )
 
     @property
     def constants(self) -> tuple[Buffer, ...]:

@@ -2,6 +2,15 @@
 
 from microtvm.memory.picture import picture
 from microtvm.memory.planner import PLANNERS, plan
-from microtvm.memory.request import Plan, Request, check_plan, lower_bound_bytes
+from microtvm.memory.request import Ahead, Plan, Request, check_plan, lower_bound_bytes
 
-__all__ = ["PLANNERS", "Plan", "Request", "check_plan", "lower_bound_bytes", "picture", "plan"]
+__all__ = [
+    "PLANNERS",
+    "Ahead",
+    "Plan",
+    "Request",
+    "check_plan",
+    "lower_bound_bytes",
+    "picture",
+    "plan",
+]

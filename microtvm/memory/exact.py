@@ -41,6 +41,7 @@ def solve(
     lifetimes = []
     places = []
     starts: dict[int, cp_model.LinearExpr] = {}
+    followed = {request.ahead.name for request in requests if request.ahead is not None}
     for index, request in enumerate(requests):
         if not request.size_bytes:
             continue
@@ -54,13 +55,26 @@ def solve(
             model.add_hint(slot, start[index] // request.align)
             starts[index] = scale * slot
         places.append(model.new_fixed_size_interval_var(starts[index], size, f"place{index}"))
-        lifetimes.append(
-            model.new_fixed_size_interval_var(
-                request.first, request.last - request.first + 1, f"life{index}"
-            )
-        )
+        # Steps have two halves. Of a pair that may share memory each has its own half of the step
+        # in which both are alive.
+        begin, end = 2 * request.first, 2 * request.last + 2
+        begin += request.ahead is not None
+        end -= request.name in followed
+        lifetimes.append(model.new_fixed_size_interval_var(begin, end - begin, f"life{index}"))
         model.add(total >= granule * starts[index] + request.size_bytes)
     model.add_no_overlap_2d(lifetimes, places)
+    by_name = {request.name: index for index, request in enumerate(requests)}
+    for index, request in enumerate(requests):
+        if request.ahead is None:
+            continue
+        other = by_name[request.ahead.name]
+        if index not in starts or other not in starts:
+            continue
+        before = model.new_bool_var(f"before{index}")
+        distance = min(request.ahead.distance, request.size_bytes)
+        ours, theirs = granule * starts[index], granule * starts[other]
+        model.add(ours + distance <= theirs).only_enforce_if(before)
+        model.add(ours >= theirs + requests[other].size_bytes).only_enforce_if(~before)
     model.minimize(total)
 
     solver = cp_model.CpSolver()

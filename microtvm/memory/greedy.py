@@ -75,6 +75,11 @@ def by_skyline(placer: Placer) -> list[int]:
     return order
 
 
+def by_end(placer: Placer) -> list[int]:
+    """The last one first: what may begin before another's start has been placed when that is."""
+    return _descending(placer, lambda i: (placer.requests[i].last, placer.requests[i].size_bytes))
+
+
 ORDERS: dict[str, Order] = {
     "greedy_size": by_size,
     "greedy_area": by_area,
@@ -82,6 +87,7 @@ ORDERS: dict[str, Order] = {
     "greedy_conflict": by_conflict,
     "greedy_breadth": by_breadth,
     "greedy_skyline": by_skyline,
+    "greedy_end": by_end,
 }
 
 

@@ -25,6 +25,12 @@ class Placer:
             )
             for i, request in enumerate(requests)
         )
+        index = {request.name: i for i, request in enumerate(requests)}
+        self._ahead = {
+            (i, index[r.ahead.name]): min(r.ahead.distance, r.size_bytes)
+            for i, r in enumerate(requests)
+            if r.ahead is not None
+        }
         self._fixed = {i: r.offset for i, r in enumerate(requests) if r.offset is not None}
 
     def lowest(self, order: Iterable[int]) -> list[int]:
@@ -58,11 +64,21 @@ class Placer:
             for other in self.neighbours[index]:
                 start = offsets[other]
                 if start is not None:
-                    taken.append((start, start + self.requests[other].size_bytes))
+                    taken.append(self._taken(index, other, start))
             taken.sort()
             offsets[index] = _gap(request.size_bytes, request.align, taken, best_fit=best_fit)
         assert all(offset is not None for offset in offsets), "an order names every buffer"
         return [offset for offset in offsets if offset is not None]
+
+    def _taken(self, index: int, other: int, start: int) -> tuple[int, int]:
+        """Where a buffer can't lie because of another that begins at `start`: it must end before,
+        or begin behind."""
+        end = start + self.requests[other].size_bytes
+        distance = self._ahead.get((index, other))
+        if distance is not None:
+            return start - distance + self.requests[index].size_bytes, end
+        distance = self._ahead.get((other, index))
+        return start, end if distance is None else min(end, start + distance)
 
 
 def _gap(size_bytes: int, align: int, taken: list[tuple[int, int]], *, best_fit: bool) -> int:

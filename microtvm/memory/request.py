@@ -10,12 +10,22 @@ from microtvm.util import round_up
 
 
 @dataclass(frozen=True)
+class Ahead:
+    """A buffer may share memory with the one called `name` if it begins `distance` bytes (>= 0)
+    before that, or more."""
+
+    name: str
+    distance: int
+
+
+@dataclass(frozen=True)
 class Request:
     """A buffer of `size_bytes` (>= 0) that must keep its content from step `first` to step `last`.
 
     Steps are operators in their order, both ends included. `align` is a power of two in bytes.
-    `offset`, if given, is where the buffer must lie; else the planner chooses. Buffers that share
-    memory on purpose (views, in-place operators) are one request: the caller has merged them.
+    `offset`, if given, is where the buffer must lie; else the planner chooses. Buffers that lie in
+    one place on purpose (views, in-place operators) are one request: the caller has merged them.
+    `ahead` names a buffer whose last step is this one's first, in which it is read from the front.
     """
 
     name: str
@@ -24,6 +34,7 @@ class Request:
     last: int
     align: int = 1
     offset: int | None = None
+    ahead: Ahead | None = None
 
     def meets(self, other: Request) -> bool:
         """Whether both are alive in some step."""
@@ -46,12 +57,12 @@ class Plan:
 
 def check_requests(requests: Sequence[Request]) -> None:
     """IRError if a request makes no sense, or two of them can't be met together."""
-    names: set[str] = set()
+    names: dict[str, Request] = {}
     fixed: list[tuple[Request, int]] = []
     for request in requests:
         if request.name in names:
             raise IRError(f"two buffers are named {request.name!r}")
-        names.add(request.name)
+        names[request.name] = request
         if request.size_bytes < 0:
             raise IRError(f"buffer {request.name!r} has {request.size_bytes} bytes")
         if request.first > request.last:
@@ -71,6 +82,19 @@ def check_requests(requests: Sequence[Request]) -> None:
             if _collide(request, request.offset, other, other_offset):
                 raise IRError(f"buffers {other.name!r} and {request.name!r} are fixed in one place")
         fixed.append((request, request.offset))
+    followed: set[str] = set()
+    for request in requests:
+        if request.ahead is None:
+            continue
+        before = names.get(request.ahead.name)
+        # Steps in which three buffers follow each other would not tell who reads what.
+        short = before is not None and before.ahead is not None and before.first == before.last
+        known = before is not None and before.last == request.first
+        if not known or short or request.ahead.distance < 0:
+            raise IRError(f"buffer {request.name!r} can't begin before {request.ahead.name!r}")
+        if request.ahead.name in followed:
+            raise IRError(f"two buffers begin before {request.ahead.name!r}")
+        followed.add(request.ahead.name)
 
 
 def check_plan(requests: Sequence[Request], plan: Plan) -> None:
@@ -104,21 +128,56 @@ def lower_bound_bytes(requests: Sequence[Request]) -> int:
 
     What is alive changes for the worse only where a buffer's life begins. Of the buffers of a step
     all but the highest are followed by another, so the sum counts the size of each rounded up to
-    the smallest alignment among them, but for the one that loses most by it.
+    the smallest alignment among them, but for the one that loses most by it. Those that may share
+    memory count as one.
     """
     bound = 0
     for start in {request.first for request in requests}:
         alive = [r for r in requests if r.first <= start <= r.last and r.size_bytes > 0]
         if alive:
             align = min(request.align for request in alive)
-            padding = [round_up(r.size_bytes, align) - r.size_bytes for r in alive]
-            sizes = sum(request.size_bytes for request in alive)
-            bound = max(bound, sizes + sum(padding) - max(padding))
+            parts = _parts(alive)
+            padding = [round_up(size, align) - size for size in parts]
+            bound = max(bound, sum(parts) + sum(padding) - max(padding))
     fixed = [r.offset + r.size_bytes for r in requests if r.offset is not None]
     return max([bound, *fixed])
 
 
+def _parts(alive: Sequence[Request]) -> list[int]:
+    """The least bytes of each buffer, or of those together that may share memory."""
+    by_name = {r.name: r for r in alive}
+    part = {r.name: r.name for r in alive}
+    sizes = {r.name: r.size_bytes for r in alive}
+    for request in alive:
+        if request.ahead is None or request.ahead.name not in by_name:
+            continue
+        ours, theirs = part[request.name], part[request.ahead.name]
+        sizes[theirs] += sizes.pop(ours) - shared_bytes(request, by_name[request.ahead.name])
+        part = {name: theirs if p == ours else p for name, p in part.items()}
+    return list(sizes.values())
+
+
+def shared_bytes(request: Request, other: Request) -> int:
+    """The most bytes that a request and the one which it may begin before can have in common."""
+    assert request.ahead is not None
+    return max(0, min(other.size_bytes, request.size_bytes - request.ahead.distance))
+
+
+def may_share(a: Request, a_offset: int, b: Request, b_offset: int) -> bool:
+    """Whether two buffers may have bytes in common that lie there."""
+    for one, one_offset, other, other_offset in (
+        (a, a_offset, b, b_offset),
+        (b, b_offset, a, a_offset),
+    ):
+        ahead = one.ahead
+        if ahead is not None and ahead.name == other.name:
+            return one_offset + ahead.distance <= other_offset
+    return False
+
+
 def _collide(a: Request, a_offset: int, b: Request, b_offset: int) -> bool:
     if not (a.meets(b) and a.size_bytes and b.size_bytes):
+        return False
+    if may_share(a, a_offset, b, b_offset):
         return False
     return a_offset < b_offset + b.size_bytes and b_offset < a_offset + a.size_bytes
