@@ -134,14 +134,15 @@ class _Walk:
             return
         size = buffer.size_bytes // buffer.elements
         for view in self._views(stmt, buffer):
-            known = self._bounds(view.index)
-            if known is None:
-                yield 0, buffer.size_bytes
-            else:
-                yield (known[0] - view.before) * size, (known[1] + view.behind + 1) * size
+            low, high = self._bounds(view.index) or (0, buffer.elements - 1)
+            begin, end = low - view.before, high + view.behind + 1
+            yield max(begin, 0) * size, min(end, buffer.elements) * size
         if isinstance(stmt, For):
-            begin, extent = (self._bounds(Linear.of(e)) for e in (stmt.begin, stmt.extent))
-            self._assume(stmt.var, begin and extent and (begin[0], begin[1] + extent[1] - 1))
+            first, count = (self._bounds(Linear.of(e)) for e in (stmt.begin, stmt.extent))
+            known = None
+            if first is not None and count is not None:
+                known = first[0], first[1] + count[1] - 1
+            self._assume(stmt.var, known)
         elif isinstance(stmt, Let):
             self._assume(stmt.var, Analyzer(self.ranges).bounds(stmt.value))
         for inner in inner_statements(stmt):

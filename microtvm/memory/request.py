@@ -25,7 +25,8 @@ class Request:
     Steps are operators in their order, both ends included. `align` is a power of two in bytes.
     `offset`, if given, is where the buffer must lie; else the planner chooses. Buffers that lie in
     one place on purpose (views, in-place operators) are one request: the caller has merged them.
-    `ahead` names a buffer whose last step is this one's first, in which it is read from the front.
+    `ahead` names a buffer whose last step is this one's first, in which it is read from the front;
+    there is one such pair in a step at most.
     """
 
     name: str
@@ -82,19 +83,16 @@ def check_requests(requests: Sequence[Request]) -> None:
             if _collide(request, request.offset, other, other_offset):
                 raise IRError(f"buffers {other.name!r} and {request.name!r} are fixed in one place")
         fixed.append((request, request.offset))
-    followed: set[str] = set()
+    steps: set[int] = set()
     for request in requests:
         if request.ahead is None:
             continue
         before = names.get(request.ahead.name)
-        # Steps in which three buffers follow each other would not tell who reads what.
-        short = before is not None and before.ahead is not None and before.first == before.last
-        known = before is not None and before.last == request.first
-        if not known or short or request.ahead.distance < 0:
+        if before is None or before.last != request.first or request.ahead.distance < 0:
             raise IRError(f"buffer {request.name!r} can't begin before {request.ahead.name!r}")
-        if request.ahead.name in followed:
-            raise IRError(f"two buffers begin before {request.ahead.name!r}")
-        followed.add(request.ahead.name)
+        if request.first in steps:
+            raise IRError(f"two buffers begin before others in step {request.first}")
+        steps.add(request.first)
 
 
 def check_plan(requests: Sequence[Request], plan: Plan) -> None:
@@ -144,23 +142,14 @@ def lower_bound_bytes(requests: Sequence[Request]) -> int:
 
 
 def _parts(alive: Sequence[Request]) -> list[int]:
-    """The least bytes of each buffer, or of those together that may share memory."""
-    by_name = {r.name: r for r in alive}
-    part = {r.name: r.name for r in alive}
+    """The bytes of each buffer of a step; the least of both together for a pair that may share."""
     sizes = {r.name: r.size_bytes for r in alive}
     for request in alive:
-        if request.ahead is None or request.ahead.name not in by_name:
-            continue
-        ours, theirs = part[request.name], part[request.ahead.name]
-        sizes[theirs] += sizes.pop(ours) - shared_bytes(request, by_name[request.ahead.name])
-        part = {name: theirs if p == ours else p for name, p in part.items()}
+        ahead = request.ahead
+        if ahead is not None and ahead.name in sizes:
+            ours, theirs = sizes.pop(request.name), sizes[ahead.name]
+            sizes[ahead.name] += ours - max(0, min(theirs, ours - ahead.distance))
     return list(sizes.values())
-
-
-def shared_bytes(request: Request, other: Request) -> int:
-    """The most bytes that a request and the one which it may begin before can have in common."""
-    assert request.ahead is not None
-    return max(0, min(other.size_bytes, request.size_bytes - request.ahead.distance))
 
 
 def may_share(a: Request, a_offset: int, b: Request, b_offset: int) -> bool:

@@ -81,7 +81,8 @@ def test_other_loops(loop: For) -> None:
 def test_buffers_that_may_overlap() -> None:
     loop = nest(copy(I, I), (I, 8))
     assert run_of(loop, ()) is not None
-    assert run_of(loop, (X,)) is None
+    assert run_of(loop, (X,)) is not None
+    assert run_of(loop, (X, Y)) is None
 
 
 def test_what_is_not_writable() -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypothesis import strategies as st
 
-from microtvm.memory import Request
+from microtvm.memory import Ahead, Request
 
 ALIGNS = (1, 2, 4, 8, 16)
 
@@ -29,11 +30,24 @@ def requests(draw: st.DrawFn, max_count: int = 20, max_size_bytes: int = 100) ->
                 0 if index == 0 and draw(st.booleans()) else None,
             )
         )
+    for index, later in enumerate(found):
+        taken = any(r.ahead is not None and r.first == later.first for r in found)
+        before = [r for r in found if r.last == later.first and r is not later and not taken]
+        if before and later.offset is None and draw(st.booleans()):
+            distance = draw(st.integers(0, max_size_bytes))
+            found[index] = replace(later, ahead=Ahead(draw(st.sampled_from(before)).name, distance))
     return found
 
 
 def overlaps(a: Request, a_offset: int, b: Request, b_offset: int) -> bool:
-    """Said another way than the planner says it: they share a step and a byte."""
+    """Said another way than the planner says it: they share a step and a byte, and may not."""
+    for one, start, other, behind in ((a, a_offset, b, b_offset), (b, b_offset, a, a_offset)):
+        if one.ahead is not None and one.ahead.name == other.name:
+            return behind - start < one.ahead.distance and _meet(a, a_offset, b, b_offset)
+    return _meet(a, a_offset, b, b_offset)
+
+
+def _meet(a: Request, a_offset: int, b: Request, b_offset: int) -> bool:
     steps = set(range(a.first, a.last + 1)) & set(range(b.first, b.last + 1))
     places = set(range(a_offset, a_offset + a.size_bytes))
     return bool(steps and places & set(range(b_offset, b_offset + b.size_bytes)))

@@ -43,7 +43,8 @@ def check_tensors(session: Session, model: str, x: Array) -> None:
     for index, operator in enumerate(session.operators):
         session.run_through(index, {name: x} if index == 0 else None)
         for tensor in session.model.tensors:
-            if index + 1 not in {max(tensor.live_from, 1), tensor.live_to}:
+            begin = max(tensor.live_from, 1)
+            if index + 1 not in {begin, tensor.live_to} or tensor.live_to < begin:
                 continue
             assert tensor.source in expected, f"{model} has no tensor {tensor.source}"
             held = slice(None) if tensor.channels is None else list(tensor.channels)
