@@ -147,7 +147,7 @@ def open_project(
     raised. Where a real board is silent, the hint is to flash it."""
     link = open_link(project, place, options=options)
     try:
-        return Session(link, project.library.metadata, timing=timing)
+        return Session(link, project.library.metadata, elf=project.elf, timing=timing)
     except LinkError as error:
         if not is_real(project.board, place):
             raise

@@ -129,7 +129,7 @@ def built_project(
     if is_real(board, wanted.place) and not wanted.flashing:
         raise UserError(
             f"{target} is not in the flash of board {board.name}",
-            hint="add --flash; or create a project, flash it, and run that",
+            hint="create a project, flash it, and run that; `microtvm run --flash` does all of it",
         )
     require_way(board, wanted.place)
     project = prepare(

@@ -134,6 +134,8 @@ def test_flash_and_run_on_a_serial_board(
                 np.testing.assert_array_equal(found[name], wanted[name])
         ended = cli.ok("run", project, "--port", board.port, "--input", inputs)
         assert "ms by the board's counter" in ended.out
+        ended = cli.ok("diff", pair, "--project", project, "--port", board.port)
+        assert "pair on board equals the reference" in ended.out
         assert cli.ok("flash", project, "--json").json["flashed"] is True
 
 
