@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from microtvm.inference import prefix_of, require_emulator, run_project
+from microtvm.attach import require_emulator
+from microtvm.inference import prefix_of, run_project
 from microtvm.pipeline import compile_model
 from microtvm.profile import Profile, Row, profile_of
 from microtvm.project import build_project, create_project

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from microtvm.attach import ANYWHERE, Place
 from microtvm.device import Session
 from microtvm.errors import UserError
 from microtvm.frontend import load_model
@@ -22,7 +23,7 @@ from microtvm.inference import Progress, boot, silent
 from microtvm.npz import Inputs, random_inputs
 from microtvm.ops.evaluate import evaluate_graph
 from microtvm.pipeline import transform
-from microtvm.project import Project
+from microtvm.project import Project, Value
 from microtvm.util import Array
 
 DEFAULT_TOLERANCE = 1e-4
@@ -242,8 +243,11 @@ def diff_project(
     strip_edges: bool = False,
     fold_channels: bool = True,
     progress: Progress = silent,
+    place: Place = ANYWHERE,
+    options: Mapping[str, Value] | None = None,
 ) -> Report:
-    """Compares a built project of `model` with the reference, for all inputs until one differs.
+    """Compares a built project of `model` with the reference, for all inputs until one differs: in
+    its emulator, or on the board at `place`, reached with the platform's `options`.
 
     Without inputs, one run from a fixed seed. With `every` each operator is looked at, not only
     those that bisection needs: this finds also what later operators hide. `strip_edges` and
@@ -254,7 +258,7 @@ def diff_project(
     graph = transform(imported, fold_channels=fold_channels)
     operators = project.library.metadata["operators"]
     with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
-        booted = boot(project, Path(scratch))
+        booted = boot(project, Path(scratch), place=place, options=options)
         with booted.session as session:
             _check_model(session, graph, model)
             given = random_inputs(session.model) if inputs is None else inputs

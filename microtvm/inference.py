@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from microtvm.attach import ANYWHERE, Place, is_real, open_project, require_emulator
 from microtvm.device import Session, Timing, open_emulator, open_process
 from microtvm.device.count import (
     Activation,
@@ -18,19 +18,21 @@ from microtvm.device.count import (
     load_problem,
     plugin_argv,
 )
-from microtvm.doctor import install_line
-from microtvm.errors import BoardError, DeviceError, ToolError, UserError
+from microtvm.errors import DeviceError, UserError
 from microtvm.lower.budget import DEFAULT_BUDGET
 from microtvm.npz import Inputs, random_inputs
 from microtvm.pipeline import compile_model, is_taken
 from microtvm.project import (
     Footprint,
     Project,
+    Value,
     build_project,
+    by_step,
+    choose_platform,
     create_project,
     measure,
 )
-from microtvm.target import Board, Emulator
+from microtvm.target import Board
 from microtvm.util import Array
 
 AROUND_RUN = 32
@@ -98,6 +100,8 @@ class RunResult:
     footprint: Footprint
     """With the measured depth of the stack in the place of the reserve, where it is measured."""
     stack_measured: bool
+    seconds: float | None = None
+    """What the last run took on a real board, by its counter; None in an emulator."""
 
 
 def prepare(
@@ -105,6 +109,8 @@ def prepare(
     board: Board,
     folder: Path,
     *,
+    platform: str = "",
+    platform_options: Mapping[str, Value] | None = None,
     progress: Progress = silent,
     strip_edges: bool = False,
     fold_channels: bool = True,
@@ -113,12 +119,16 @@ def prepare(
 ) -> Project:
     """A model file to a built project for `board` in `folder`, which must be new or empty.
 
-    It has the model library in `library` and the project in `project`.
+    It has the model library in `library` and the project in `project`. `platform` is one of the
+    board's, by default its first; its options are those of creating and building, and what is
+    given for later steps is for the caller.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder")
     if folder.is_dir() and any(folder.iterdir()):
         raise UserError(f"{folder} is not empty", hint="choose a folder that is new")
+    chosen = choose_platform(board, platform)
+    steps = by_step(chosen.name, chosen.options, platform_options or {})
     progress("compiling", 0, 3)
     compiled = compile_model(
         model,
@@ -132,9 +142,11 @@ def prepare(
     library = folder / "library"
     compiled.library.write(library)
     progress("creating", 1, 3)
-    project = create_project(library, board, folder / "project")
+    project = create_project(
+        library, board, folder / "project", platform=chosen.name, options=steps["create"]
+    )
     progress("building", 2, 3)
-    build_project(project)
+    build_project(project, options=steps["build"])
     progress("built", 3, 3)
     return project
 
@@ -145,37 +157,34 @@ def prefix_of(model: Path) -> str:
     return (stem if stem[:1].isalpha() and not is_taken(stem) else f"m_{stem}")[:40]
 
 
-def require_emulator(board: Board) -> Emulator:
-    """The board's emulator; BoardError if it has none, ToolError if its program is missing."""
-    emulator = board.emulator
-    if emulator is None:
-        raise BoardError(
-            f"board {board.name} has no emulator",
-            hint="flash it, and open a session over its serial port",
-        )
-    program = emulator.argv[0]
-    if emulator.kind == "qemu" and shutil.which(program) is None:
-        raise ToolError(
-            f"running on {board.name} needs {program}, which is not on the PATH",
-            hint=f"things to try: {install_line(program)}; microtvm doctor lists all tools",
-        )
-    return emulator
-
-
 @dataclass(frozen=True)
 class Booted:
-    """A session with an emulated or native board, and what counts its instructions."""
+    """A session with a board, and what counts its instructions if it is emulated."""
 
     session: Session
     counter: CountReader | None
     why_not_exact: str
+    real: bool = False
+    """A board, whose counter measures time."""
 
 
-def boot(project: Project, scratch: Path, *, timing: Timing | None = None) -> Booted:
-    """Start the built project in the board's emulator, or as a process of the host.
+def boot(
+    project: Project,
+    scratch: Path,
+    *,
+    timing: Timing | None = None,
+    place: Place = ANYWHERE,
+    options: Mapping[str, Value] | None = None,
+) -> Booted:
+    """Start the built project in the board's emulator, or as a process of the host; or open the
+    link to the board that has it in its flash. `options` are the platform's for opening the link.
 
     Counts go to a file in the folder `scratch`.
     """
+    if is_real(project.board, place):
+        session = open_project(project, place, options=options, timing=timing)
+        return Booted(session, None, "instructions are counted in emulators only", real=True)
+    project = project.in_step("open", options)
     emulator = require_emulator(project.board)
     metadata = project.library.metadata
     if emulator.kind == "process":
@@ -222,24 +231,29 @@ def run_project(
     *,
     progress: Progress = silent,
     timing: Timing | None = None,
+    place: Place = ANYWHERE,
+    options: Mapping[str, Value] | None = None,
 ) -> RunResult:
-    """Boot a built project and run all inputs; without any, one run from a fixed seed.
+    """Boot a built project, or open the link to the board at `place`, and run all inputs; without
+    any, one run from a fixed seed.
 
     Instructions are those of the second inference: a single input is run twice.
     """
     footprint = measure(project.elf, project.library)
     with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
-        booted = boot(project, Path(scratch), timing=timing)
+        booted = boot(project, Path(scratch), timing=timing, place=place, options=options)
         with booted.session as session:
             given = random_inputs(session.model) if inputs is None else inputs
             runs = given.runs * 2 if len(given.runs) == 1 else given.runs
             rows: list[dict[str, Array]] = []
             counts: Counts | None = None
+            seconds: float | None = None
             for index, arrays in enumerate(runs):
                 progress("running", index, len(runs))
                 rows.append(session.run(arrays, whole=True))
                 taken = _counts(booted, project)
                 counts = taken if index == 1 else counts
+                seconds = _seconds(booted)
             progress("running", len(runs), len(runs))
             measured = session.hello.has_stack
             stack = session.stack_peak() if measured else footprint.ram.stack
@@ -255,7 +269,14 @@ def run_project(
         cycles_note=_cycles_note(booted, project.board),
         footprint=footprint.with_stack(stack),
         stack_measured=measured,
+        seconds=seconds,
     )
+
+
+def _seconds(booted: Booted) -> float | None:
+    """What the last run took on a real board, by its counter."""
+    run, hertz = booted.session.last_run, booted.session.hello.ticks_hz
+    return run.ticks / hertz if booted.real and run is not None and hertz else None
 
 
 def _counts(booted: Booted, project: Project) -> Counts | None:
@@ -293,7 +314,7 @@ def _board_counts(booted: Booted, board: Board) -> Counts | None:
     """From the board's counter, whose time is QEMU's count of instructions, a nanosecond each."""
     run, hertz = booted.session.last_run, booted.session.hello.ticks_hz
     emulated = board.emulator is not None and board.emulator.icount
-    if run is None or not hertz or not emulated:
+    if run is None or not hertz or not emulated or booted.real:
         return None
     per_tick = 1e9 / hertz
     return Counts(round(run.ticks * per_tick), per_tick + AROUND_RUN, (), booted.why_not_exact)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from microtvm.errors import ToolError, UserError
 from microtvm.inference import Counts, Progress, RunResult, run_project, silent
 from microtvm.npz import Inputs
-from microtvm.project import Project
+from microtvm.project import Project, Value
 from microtvm.target import Board
 
 OUTSIDE = "outside operators"
@@ -85,16 +86,21 @@ class Profile:
 
 def require_counts(board: Board) -> None:
     """UserError for a board that can't be profiled, before anything is compiled for it."""
-    if board.emulator is not None and board.emulator.kind == "process":
+    emulator = board.emulator
+    if emulator is None or emulator.kind == "process":
+        why = "it has no emulator" if emulator is None else "there it is a process of this machine"
         raise UserError(
-            f"board {board.name} can't be profiled: the model is a process of this machine there, "
-            "and nothing counts its instructions",
+            f"board {board.name} can't be profiled: {why}, and nothing counts instructions",
             hint="choose an emulated board, say --board qemu-mps2-an386",
         )
 
 
 def profile_project(
-    project: Project, inputs: Inputs | None = None, *, progress: Progress = silent
+    project: Project,
+    inputs: Inputs | None = None,
+    *,
+    progress: Progress = silent,
+    options: Mapping[str, Value] | None = None,
 ) -> Profile:
     """Run a built project as `run_project` does, and tell its second inference by operators.
 
@@ -102,7 +108,7 @@ def profile_project(
     the message says why.
     """
     require_counts(project.board)
-    return profile_of(run_project(project, inputs, progress=progress), project)
+    return profile_of(run_project(project, inputs, progress=progress, options=options), project)
 
 
 def profile_of(result: RunResult, project: Project) -> Profile:

@@ -8,12 +8,14 @@ from typing import Any
 
 import click
 
+from microtvm.attach import Place
 from microtvm.cli.console import emit_json, emit_text, progress
-from microtvm.cli.option import compile_options
-from microtvm.cli.run import built_project
+from microtvm.cli.option import compile_options, place_options, platform_options
+from microtvm.cli.run import Wanted, built_project
 from microtvm.device import load_metadata
 from microtvm.diff import DEFAULT_TOLERANCE, Report, diff_project
 from microtvm.npz import load_inputs
+from microtvm.project import Value
 
 
 @click.command()
@@ -29,6 +31,8 @@ from microtvm.npz import load_inputs
     help="Of floats, absolute or relative; integers must be equal.",
 )
 @click.option("--every", is_flag=True, help="Look at each operator, not only where outputs differ.")
+@place_options
+@platform_options
 @compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
@@ -41,8 +45,10 @@ def diff(
     input_file: Path | None,
     tolerance: float,
     every: bool,
+    place: Place,
+    options: dict[str, Value],
     as_json: bool,
-    **options: Any,
+    **compiling: Any,
 ) -> None:
     """Compare MODEL on a board with the reference, operator by operator.
 
@@ -50,7 +56,10 @@ def diff(
     output is not.
     """
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
-        project = built_project(folder or model, board_name, Path(temporary), report, **options)
+        wanted = Wanted(board_name, "", options, place)
+        project, steps = built_project(
+            folder or model, wanted, Path(temporary), report, **compiling
+        )
         described = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, described)
         found = diff_project(
@@ -59,9 +68,11 @@ def diff(
             inputs,
             tolerance=tolerance,
             every=every,
-            strip_edges=options["strip_edges"],
-            fold_channels=options["fold_channels"],
+            strip_edges=compiling["strip_edges"],
+            fold_channels=compiling["fold_channels"],
             progress=report,
+            place=place,
+            options=steps["open"],
         )
     if as_json:
         emit_json(found.as_json())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from microtvm.cli import board, diff, export, model, profile, project, run
+from microtvm.cli import board, diff, export, flash, model, profile, project, run
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
@@ -32,6 +32,8 @@ for command in (
     project.create,
     project.build,
     export.export,
+    flash.flash,
+    flash.ports,
     board.boards,
     board.platforms,
     board.doctor,

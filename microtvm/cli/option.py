@@ -1,14 +1,18 @@
-"""Options that several commands take: those that compile a model, and those that run one."""
+"""Options that several commands take: those that compile a model, those that run one, those that
+say which board is meant, and those of platforms."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
+from microtvm.attach import Place
 from microtvm.lower.budget import DEFAULT_BUDGET
+from microtvm.project import split_options
 
 _OPTIONS = (
     click.option(
@@ -35,6 +39,7 @@ _RUN = (
     click.option(
         "--board", "board_name", help="Board to run a model on; `microtvm boards` lists them."
     ),
+    click.option("--platform", default="", help="Out of the board's; by default its first."),
     click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz."),
     click.option("--keep", type=click.Path(path_type=Path), help="Keep library and project here."),
 )
@@ -52,3 +57,36 @@ def compile_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def place_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --port and --serial-number; the command gets both as `place`."""
+
+    @click.option(
+        "--port",
+        default="",
+        help="The board's serial port or UF2 drive, if it is not to be found.",
+    )
+    @click.option("--serial-number", default="", help="Of its USB device, to tell boards apart.")
+    @functools.wraps(command)
+    def with_place(port: str, serial_number: str, **rest: Any) -> Any:
+        return command(place=Place(port, serial_number), **rest)
+
+    return with_place
+
+
+def platform_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --option NAME=VALUE; the command gets `options`, each value as it was written."""
+
+    @click.option(
+        "--option",
+        "words",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="Of the platform; `microtvm platforms` lists them.",
+    )
+    @functools.wraps(command)
+    def with_options(words: tuple[str, ...], **rest: Any) -> Any:
+        return command(options=split_options(words), **rest)
+
+    return with_options

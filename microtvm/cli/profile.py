@@ -9,26 +9,29 @@ from typing import Any
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
-from microtvm.cli.option import compile_options, run_options
-from microtvm.cli.run import built_project
+from microtvm.cli.option import compile_options, platform_options, run_options
+from microtvm.cli.run import Wanted, built_project
 from microtvm.device import load_metadata
 from microtvm.npz import load_inputs
 from microtvm.profile import Profile, Row, profile_project, require_counts
-from microtvm.project import load_project
+from microtvm.project import Value, load_project
 from microtvm.target import load_board
 
 
 @click.command()
 @run_options
+@platform_options
 @compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def profile(
     target: Path,
     board_name: str | None,
+    platform: str,
+    options: dict[str, Value],
     input_file: Path | None,
     keep: Path | None,
     as_json: bool,
-    **options: Any,
+    **compiling: Any,
 ) -> None:
     """Count what each operator of MODEL takes on an emulated board, or of a PROJECT.
 
@@ -41,10 +44,11 @@ def profile(
         require_counts(load_board(board_name))
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
-        project = built_project(target, board_name, folder, report, **options)
+        wanted = Wanted(board_name, platform, options)
+        project, steps = built_project(target, wanted, folder, report, **compiling)
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
-        found = profile_project(project, inputs, progress=report)
+        found = profile_project(project, inputs, progress=report, options=steps["open"])
     if as_json:
         emit_json(found.as_json())
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +9,9 @@ import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.footprint import footprint_json, footprint_rows
-from microtvm.cli.option import compile_options
-from microtvm.inference import prefix_of
-from microtvm.pipeline import compile_model
-from microtvm.project import (
-    build_project,
-    create_project,
-    load_project,
-    measure,
-    split_options,
-)
-from microtvm.target import load_board
+from microtvm.cli.option import compile_options, platform_options
+from microtvm.project import Value, build_project, load_project, measure
+from microtvm.project_api import generate_project
 
 
 @click.command()
@@ -28,13 +19,7 @@ from microtvm.target import load_board
 @click.option("--board", "board_name", required=True, help="`microtvm boards` lists them.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--platform", default="", help="Out of the board's; by default its first.")
-@click.option(
-    "--option",
-    "words",
-    multiple=True,
-    metavar="NAME=VALUE",
-    help="Of the platform; `microtvm platforms` lists them.",
-)
+@platform_options
 @click.option("--stack-bytes", type=int, default=0, help="Stack; by default what the board has.")
 @compile_options
 @click.option("-f", "--force", is_flag=True, help="Replace an earlier project there.")
@@ -44,37 +29,29 @@ def create(
     board_name: str,
     output: Path,
     platform: str,
-    words: tuple[str, ...],
+    options: dict[str, Value],
     stack_bytes: int,
     force: bool,
     as_json: bool,
-    **options: Any,
+    **compiling: Any,
 ) -> None:
     """Create a project that serves MODEL on a board; MODEL may be a compiled library's folder."""
-    board = load_board(board_name)
-    with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
-        library = model
-        if not model.is_dir():
-            report("compiling", 0, 1)
-            compiled = compile_model(
-                model,
-                board.cpu,
-                prefix=prefix_of(model),
-                **options,
-            )
-            library = Path(temporary)
-            compiled.library.write(library)
-        project = create_project(
-            library,
-            board,
+    with progress(as_json) as report:
+        report("creating", 0, 1)
+        project = generate_project(
+            model,
+            board_name,
             output,
             platform=platform,
-            options=split_options(words),
+            options=options,
             stack_bytes=stack_bytes,
             force=force,
+            **compiling,
         )
     if as_json:
-        emit_json({"folder": str(output), "board": board.name, "platform": project.platform.name})
+        emit_json(
+            {"folder": str(output), "board": project.board.name, "platform": project.platform.name}
+        )
     else:
         emit_text(
             f"created {output}; build it with `microtvm build {output}`, or with its own tools"
@@ -83,12 +60,13 @@ def create(
 
 @click.command()
 @click.argument("folder", metavar="PROJECT", type=click.Path(path_type=Path))
+@platform_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def build(folder: Path, as_json: bool) -> None:
+def build(folder: Path, options: dict[str, Value], as_json: bool) -> None:
     """Build a project with its own tools."""
     with progress(as_json) as report:
         report("building", 0, 1)
-        built = build_project(load_project(folder))
+        built = build_project(load_project(folder), options=options)
     footprint = measure(built.elf, built.project.library)
     if as_json:
         emit_json(

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 import numpy as np
 
+from microtvm.attach import (
+    ANYWHERE,
+    Place,
+    flash_project,
+    is_real,
+    plan_project,
+    require_emulator,
+)
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.footprint import footprint_json, footprint_rows
-from microtvm.cli.option import compile_options, run_options
-from microtvm.device import load_metadata
+from microtvm.cli.option import compile_options, place_options, platform_options, run_options
+from microtvm.device import find_port, load_metadata
 from microtvm.errors import UserError
-from microtvm.inference import RunResult, prepare, require_emulator, run_project
+from microtvm.inference import RunResult, prepare, run_project
 from microtvm.npz import check_writable, load_inputs, save_outputs
-from microtvm.project import Project, build_project, load_project
-from microtvm.target import load_board
+from microtvm.project import Project, Value, build_project, by_step, load_project
+from microtvm.target import Board, load_board
 
 
 @click.command()
 @run_options
 @click.option("--output", "output_file", type=click.Path(path_type=Path), help="Outputs, .npz.")
+@place_options
+@click.option("--flash", "flashing", is_flag=True, help="Put the image into the board before.")
+@platform_options
 @compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def run(
     target: Path,
     board_name: str | None,
+    platform: str,
     input_file: Path | None,
     output_file: Path | None,
     keep: Path | None,
+    place: Place,
+    flashing: bool,
+    options: dict[str, Value],
     as_json: bool,
-    **options: Any,
+    **compiling: Any,
 ) -> None:
     """Run MODEL on a board, or a PROJECT made by `microtvm create`.
+
+    A board that has an emulator is emulated, unless --port or --serial-number names a real one; on
+    a real one the image must be in its flash, where --flash puts it.
 
     The inputs come from an .npz file: an array for each input, matched by name if all names match,
     else by order; arrays with one more leading dimension are a batch. Without --input they are made
@@ -45,10 +64,14 @@ def run(
         check_writable(output_file)
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
-        project = built_project(target, board_name, folder, report, **options)
+        wanted = Wanted(board_name, platform, options, place, flashing)
+        project, steps = built_project(target, wanted, folder, report, **compiling)
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
-        result = run_project(project, inputs, progress=report)
+        if flashing:
+            report("flashing", 0, 1)
+            flash_project(project, place, options=steps["flash"])
+        result = run_project(project, inputs, progress=report, place=place, options=steps["open"])
     if output_file is not None:
         save_outputs(output_file, result.outputs)
     if as_json:
@@ -57,34 +80,76 @@ def run(
         _print(result, project)
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a model or project is to run on, and how."""
+
+    board: str | None
+    platform: str
+    options: Mapping[str, Value]
+    """Of the platform, for any step."""
+    place: Place = ANYWHERE
+    flashing: bool = False
+
+
+Steps = Mapping[str, Mapping[str, Value]]
+"""Options of a platform by the step that they are meant for."""
+
+
 def built_project(
     target: Path,
-    board_name: str | None,
+    wanted: Wanted,
     folder: Path,
     report: Callable[[str, int, int], None],
-    **options: Any,
-) -> Project:
+    **compiling: Any,
+) -> tuple[Project, Steps]:
     """The built project that `target` is, or that it becomes in `folder` with the options of
-    `compile_options`."""
+    `compile_options`; and the options of the steps that are left. What the board lacks to run it is
+    said before."""
     if target.is_dir():
         project = load_project(target)
-        if board_name is not None:
+        if wanted.board is not None or wanted.platform:
             raise UserError(
-                f"the project {target} has its board already",
-                hint="leave out --board, or give a model file",
+                f"the project {target} has its board and platform already",
+                hint="leave out --board and --platform, or give a model file",
             )
-        require_emulator(project.board)
+        steps = project.by_step(wanted.options)
+        require_way(project.board, wanted.place)
+        if wanted.flashing:
+            plan_project(project, wanted.place, options=steps["flash"])
         report("building", 0, 1)
-        build_project(project)
-        return project
-    if board_name is None:
+        build_project(project, options=steps["build"])
+        return project, steps
+    if wanted.board is None:
         raise UserError(
             f"which board is {target} to run on?",
             hint="add --board host, or one that `microtvm boards` lists",
         )
-    board = load_board(board_name)
-    require_emulator(board)
-    return prepare(target, board, folder, progress=report, **options)
+    board = load_board(wanted.board)
+    if is_real(board, wanted.place) and not wanted.flashing:
+        raise UserError(
+            f"{target} is not in the flash of board {board.name}",
+            hint="create a project, flash it, and run that; `microtvm run --flash` does all of it",
+        )
+    require_way(board, wanted.place)
+    project = prepare(
+        target,
+        board,
+        folder,
+        platform=wanted.platform,
+        platform_options=wanted.options,
+        progress=report,
+        **compiling,
+    )
+    return project, by_step(project.platform.name, project.platform.options, wanted.options)
+
+
+def require_way(board: Board, place: Place) -> None:
+    """The board's emulator must be installed, or its port there."""
+    if not is_real(board, place):
+        require_emulator(board)
+    elif not Path(place.port).is_dir() or not place.port:
+        find_port(board, port=place.port, serial_number=place.serial_number)
 
 
 def result_json(result: RunResult, project: Project) -> dict[str, Any]:
@@ -102,6 +167,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
         "instructions_note": "" if counts is None else counts.note,
         "cycles": result.cycles,
         "cycles_note": result.cycles_note,
+        "seconds": result.seconds,
         # A model has no state to prepare: its tables are constants.
         "init_instructions": 0,
         "macs": _macs(project),
@@ -137,5 +203,7 @@ def _print(result: RunResult, project: Project) -> None:
         rows.append(("instructions", f"{counts.instructions:,} ({certainty}{rate})"))
         known = "" if result.cycles is None else f"{result.cycles:,} "
         rows.append(("cycles", f"{known}({result.cycles_note})"))
+    if result.seconds is not None:
+        rows.append(("time", f"{1000 * result.seconds:,.3f} ms by the board's counter"))
     rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
     emit_table((f"on {result.board}", ""), rows)

@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -37,15 +37,22 @@ class Process:
     the link) is read all the time, so that it never waits for us, and its end is kept."""
 
     def __init__(
-        self, argv: Sequence[str], *, piped: bool = False, folder: Path | None = None
+        self,
+        argv: Sequence[str],
+        *,
+        piped: bool = False,
+        folder: Path | None = None,
+        sink: Callable[[bytes], None] | None = None,
     ) -> None:
         """Starts `argv`, no shell; with `piped`, its standard input and output are for the caller.
+        `sink` gets what it prints as it comes, in a thread of its own.
 
         Raises ToolError if the program is missing or can't be started.
         """
         self.argv = tuple(argv)
         self._folder = folder
         self._piped = piped
+        self._sink = sink
         self._kept = bytearray()
         self._lock = threading.Lock()
         self._ready = threading.Event()
@@ -125,6 +132,8 @@ class Process:
                 with self._lock:
                     self._kept += part
                     del self._kept[:-KEPT_BYTES]
+                if self._sink is not None:
+                    self._sink(part)
 
     def printed(self) -> str:
         """The last lines that the process printed."""
@@ -144,6 +153,11 @@ class Process:
         if status < 0:
             return f"{self.name} was killed by {_signal_name(-status)}"
         return f"{self.name} exited with status {status}"
+
+    @property
+    def status(self) -> int | None:
+        """Its exit status, negative for a signal; None while it runs."""
+        return self._child.poll()
 
     def close(self) -> None:
         """Ends and reaps the process: SIGTERM, and SIGKILL if it takes longer than TERMINATE_S."""

@@ -3,9 +3,15 @@
 from microtvm.project.fit import Demand, check_fit, demand_of
 from microtvm.project.library import Library, read_library
 from microtvm.project.measure import Flash, Footprint, Ram, measure
-from microtvm.project.option import Option, Value, split_options
+from microtvm.project.option import Option, Value, by_step, split_options
 from microtvm.project.platform import Built, Platform
-from microtvm.project.project import Project, build_project, create_project, load_project
+from microtvm.project.project import (
+    Project,
+    build_project,
+    choose_platform,
+    create_project,
+    load_project,
+)
 from microtvm.project.registry import find_platform, list_platforms
 
 __all__ = [
@@ -20,7 +26,9 @@ __all__ = [
     "Ram",
     "Value",
     "build_project",
+    "by_step",
     "check_fit",
+    "choose_platform",
     "create_project",
     "demand_of",
     "find_platform",

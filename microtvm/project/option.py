@@ -80,6 +80,19 @@ def parse_options(
     }
 
 
+def by_step(
+    platform: str, options: Sequence[Option], given: Mapping[str, Value]
+) -> dict[str, dict[str, Value]]:
+    """What is given, by the step of METHODS that it is meant for; UserError for an unknown name."""
+    steps: dict[str, dict[str, Value]] = {method: {} for method in METHODS}
+    known = {option.name: option.method for option in options}
+    for name, value in given.items():
+        if name not in known:
+            parse_options(platform, options, given)
+        steps[known[name]][name] = value
+    return steps
+
+
 def split_options(words: Sequence[str]) -> dict[str, Value]:
     """`NAME=VALUE` words as a mapping; UserError for a word without `=` or a name given twice."""
     found: dict[str, Value] = {}

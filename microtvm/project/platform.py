@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING
 
 from microtvm.project.library import Library
 from microtvm.project.option import Option, Value
-from microtvm.target import Board, data_folder
+from microtvm.target import Board, FlashTool, data_folder, load_programmer
 
 if TYPE_CHECKING:
     from microtvm.project.project import Project
+
+LINK_BAUD = 115200
+"""The speed at which the drivers of all templates run the link."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +85,22 @@ class Platform(ABC):
         emulator = project.board.emulator
         assert emulator is not None
         return emulator.command(self.elf(project), serial)
+
+    def build_folder(self, project: Project) -> Path:
+        """The folder that the build writes to."""
+        return project.folder / "build"
+
+    def flash_tools(self, project: Project) -> tuple[FlashTool, ...]:
+        """What can put the project's image into its board, the first choice first; by default what
+        the board names: this platform's own tools before the others, and no other platform's.
+
+        Arguments have the placeholders of `target.FLASH_PLACEHOLDERS`, and tools are called in the
+        project's folder.
+        """
+        tools = project.board.flash_tools
+        owners = {tool: load_programmer(Path(tool.argv[0]).name).platform for tool in tools}
+        return tuple(tool for owner in (self.name, "") for tool in tools if owners[tool] == owner)
+
+    def baud(self, project: Project) -> int:
+        """The speed of the link where that is a serial port; every template sets the same."""
+        return LINK_BAUD

@@ -7,13 +7,13 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microtvm.errors import BoardError, UserError
 from microtvm.project.fit import check_fit, demand_of
 from microtvm.project.library import Library, read_library
-from microtvm.project.option import Option, Value, parse_options
+from microtvm.project.option import Option, Value, by_step, parse_options
 from microtvm.project.platform import Built, Platform
 from microtvm.project.registry import find_platform
 from microtvm.project.template import Template, load_template
@@ -34,7 +34,8 @@ class Project:
     board: Board
     platform: Platform
     options: Mapping[str, Value]
-    """Of the platform, as given when the project was created, or their defaults."""
+    """Of the platform, as given when the project was created, or their defaults; in a step of the
+    project's life also those of the step."""
     library: Library
     """The copy inside the project."""
     stack_bytes: int
@@ -49,10 +50,38 @@ class Project:
         """Where the linker writes its map."""
         return self.platform.map_file(self)
 
+    def by_step(self, given: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+        """Options of the platform by the step that each is meant for.
 
-def build_project(project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
-    """Builds the image with the tools of the project's platform; see `Platform.build`."""
-    return project.platform.build(project, strict=strict, jobs=jobs)
+        UserError for an unknown one, and for one that was decided when the project was created.
+        """
+        steps = by_step(self.platform.name, self.platform.options, given)
+        if steps["create"]:
+            raise UserError(
+                f"the project {self.folder} was created with its option {min(steps['create'])}",
+                hint="create the project again",
+            )
+        return steps
+
+    def in_step(self, method: str, given: Mapping[str, Value] | None = None) -> Project:
+        """The same with all options of `method` (`build`, `flash` or `open`) too, given or default.
+
+        UserError for an option that is unknown or another step's, or a value of the wrong type.
+        """
+        options = parse_options(self.platform.name, _of_step(self.platform, method), given or {})
+        return replace(self, options={**self.options, **options})
+
+
+def build_project(
+    project: Project,
+    *,
+    options: Mapping[str, Value] | None = None,
+    strict: bool = False,
+    jobs: int = 2,
+) -> Built:
+    """Builds the image with the tools of the project's platform, see `Platform.build`; `options`
+    are the platform's own for this step."""
+    return project.platform.build(project.in_step("build", options), strict=strict, jobs=jobs)
 
 
 def create_project(
@@ -84,8 +113,8 @@ def create_project(
             f"board {board.name} has a {board.cpu.name}",
             hint=f"compile the model again with --cpu {board.cpu.name}",
         )
-    chosen = find_platform(_platform_name(board, platform))
-    values = parse_options(chosen.name, _creating(chosen), options or {})
+    chosen = choose_platform(board, platform)
+    values = parse_options(chosen.name, _of_step(chosen, "create"), options or {})
     chosen.check(board, values)
     template = load_template(chosen.name, chosen.template_folder)
     stack = stack_bytes or board.stack_bytes
@@ -129,7 +158,9 @@ def load_project(folder: Path) -> Project:
             folder=folder,
             board=load_board(str(note["board"])),
             platform=platform,
-            options=parse_options(platform.name, _creating(platform), dict(note["options"])),
+            options=parse_options(
+                platform.name, _of_step(platform, "create"), dict(note["options"])
+            ),
             library=read_library(folder / _MODEL_FOLDER),
             stack_bytes=int(note["stack_bytes"]),
         )
@@ -137,20 +168,22 @@ def load_project(folder: Path) -> Project:
         raise UserError(f"{file} is damaged: {error!r}", hint="create the project again") from None
 
 
-def _platform_name(board: Board, platform: str) -> str:
+def choose_platform(board: Board, name: str = "") -> Platform:
+    """The platform of that name, by default the board's first; UserError if the board does not
+    support it, BoardError if it supports none."""
     if not board.platforms:
         raise BoardError(f"{board.file}: platforms is empty")
-    if platform and platform not in board.platforms:
+    if name and name not in board.platforms:
         raise UserError(
-            f"board {board.name} does not support the platform {platform!r}",
+            f"board {board.name} does not support the platform {name!r}",
             hint="it supports: " + ", ".join(board.platforms),
         )
-    return platform or board.platforms[0]
+    return find_platform(name or board.platforms[0])
 
 
-def _creating(platform: Platform) -> list[Option]:
-    """The options that stay with a project."""
-    return [option for option in platform.options if option.method == "create"]
+def _of_step(platform: Platform, method: str) -> list[Option]:
+    """The options that are meant for a step; those of `create` stay with a project."""
+    return [option for option in platform.options if option.method == method]
 
 
 def _context(library: Library, board: Board, stack_bytes: int) -> dict[str, object]:

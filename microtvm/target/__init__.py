@@ -16,6 +16,7 @@ from microtvm.target.board import (
 )
 from microtvm.target.data import data_folder
 from microtvm.target.loader import list_boards, list_cpus, load_board, load_cpu
+from microtvm.target.programmer import Programmer, list_programmers, load_programmer
 from microtvm.target.timing import Timing
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Emulator",
     "FlashTool",
     "Memory",
+    "Programmer",
     "Setting",
     "Timing",
     "Uart",
@@ -35,6 +37,8 @@ __all__ = [
     "data_folder",
     "list_boards",
     "list_cpus",
+    "list_programmers",
     "load_board",
     "load_cpu",
+    "load_programmer",
 ]

@@ -160,7 +160,7 @@ FLASH_PLACEHOLDERS: Mapping[str, str] = {
     "{serial_number}": "the USB serial number of that port, to tell boards apart",
 }
 """What a flash tool's arguments may refer to. An argument whose `{serial_number}` is unknown is
-left out, with the word before it if that begins with a dash."""
+left out, with the word before it if that begins with a dash and the argument itself doesn't."""
 
 
 @dataclass(frozen=True)

@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 
+from microtvm.attach import require_emulator
 from microtvm.device.count import build_plugin
 from microtvm.errors import BoardError
-from microtvm.inference import require_emulator
 from microtvm.target import load_board
 from tests.cli.conftest import M4, CommandLine
 from tests.conftest import require_tool

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from microtvm.errors import UserError
-from microtvm.project.option import Option, Value, parse_options, split_options
+from microtvm.project.option import Option, Value, by_step, parse_options, split_options
 
 OPTIONS = (
     Option("console", False, "Share the line with the console."),
@@ -60,3 +60,15 @@ def test_words_are_split() -> None:
         split_options(["a"])
     with pytest.raises(UserError, match="option 'a' is given twice"):
         split_options(["a=1", "a=2"])
+
+
+def test_options_are_sorted_by_step() -> None:
+    assert by_step("p", OPTIONS, {"path": "x", "ring": "8"}) == {
+        "create": {"ring": "8"},
+        "build": {"path": "x"},
+        "flash": {},
+        "open": {},
+    }
+    with pytest.raises(UserError, match="platform p has no option 'rin'") as caught:
+        by_step("p", OPTIONS, {"rin": 1})
+    assert "did you mean ring?" in caught.value.hint

@@ -20,7 +20,7 @@ from microtvm.project import (
     registry,
 )
 from microtvm.project.make import MakePlatform
-from microtvm.target import Board, data_folder, list_boards, load_board
+from microtvm.target import Board, FlashTool, data_folder, list_boards, load_board
 from tests.project.image import TINY, require_board_tools
 
 
@@ -107,3 +107,21 @@ def test_bare_metal_needs_a_uart(tmp_path: Path) -> None:
     ):
         create_project(TINY, board, tmp_path / "p")
     assert not (tmp_path / "p").exists()
+
+
+def test_tools_of_other_platforms_do_not_flash(tmp_path: Path) -> None:
+    """West knows nothing of a folder that make builds; a platform's own tool comes first."""
+    board = dataclasses.replace(
+        load_board("host"),
+        flash_tools=tuple(
+            FlashTool(name, (name, "{elf}")) for name in ("pyocd", "west", "arduino-cli", "x")
+        ),
+    )
+    project = dataclasses.replace(create_project(TINY, load_board("host"), tmp_path), board=board)
+    assert [tool.name for tool in project.platform.flash_tools(project)] == ["pyocd", "x"]
+
+    class Zephyr(Own):
+        name = "zephyr"
+
+    assert [tool.name for tool in Zephyr().flash_tools(project)] == ["west", "pyocd", "x"]
+    assert project.platform.build_folder(project) == tmp_path / "build"

@@ -7,6 +7,7 @@ from typing import Any
 
 import serial
 
+from microtvm.device.find import port_problem
 from microtvm.device.transport.base import Transport, closed, split_options, timed_out
 from microtvm.errors import LinkError, UserError
 
@@ -60,8 +61,11 @@ def open_url(rest: str) -> Transport:
     try:
         port = serial.serial_for_url(path, baudrate=int(baud), exclusive=True)
     except (serial.SerialException, OSError, ValueError) as error:
+        problem = port_problem(path)
         raise LinkError(
-            f"can't open serial:{path}: {error}",
-            hint="is the board plugged in, the port free, and this user in the group dialout?",
+            f"can't open serial:{path}: {problem.message if problem else error}",
+            hint=problem.hint
+            if problem
+            else "is the board plugged in, the port free, and this user in the group dialout?",
         ) from error
     return SerialTransport(port, f"serial:{path}")
