@@ -32,7 +32,8 @@ from pathlib import Path
 import numpy as np
 
 from microtvm import te
-from microtvm.codegen.c_kernel import helper_source, kernel
+from microtvm.codegen.c_kernel import kernel
+from microtvm.codegen.c_support import helper_source
 from microtvm.te import Schedule, Tensor
 from microtvm.tir.stmt import Program
 from microtvm.util import Array

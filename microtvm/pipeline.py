@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from microtvm.codegen.dialect import Dialect
 from microtvm.codegen.layout import Layout, lay_out
 from microtvm.codegen.library import Library, generate
 from microtvm.errors import UserError
@@ -96,7 +97,7 @@ def compile_graph(
     layout = lay_out(fused, kernels, planner=planner)
     dump("memory", picture(layout.requests, layout.plan))
     chosen = check_prefix(prefix or graph.name)
-    library = generate(fused, kernels, layout, chosen, cpu.name)
+    library = generate(fused, kernels, layout, chosen, cpu.name, Dialect.of(cpu))
     dump("c", library.files[f"{library.prefix}.c"])
     return Compiled(library, graph, fused, kernels, layout)
 

@@ -19,6 +19,7 @@ from microtvm.codegen.c_type import (
     value_dtype,
     value_type,
 )
+from microtvm.codegen.dialect import PLAIN, Dialect
 from microtvm.errors import IRError
 from microtvm.tir.c_helper import C_HELPERS
 from microtvm.tir.dtype import INT_BITS, dtype_range, is_float, is_int
@@ -115,7 +116,10 @@ class ExprPrinter:
     `bounds` gives what is known of an integer's values.
     """
 
-    def __init__(self, bounds: Bounds, elements: Elements, support: Support) -> None:
+    def __init__(
+        self, bounds: Bounds, elements: Elements, support: Support, dialect: Dialect = PLAIN
+    ) -> None:
+        self.dialect = dialect
         self.bounds = bounds
         self.elements = elements
         self.support = support
@@ -173,6 +177,14 @@ class ExprPrinter:
         """The C type of a local that holds the node's value."""
         return value_type(node.dtype)
 
+    def local_value(self, node: Expr, value: Expr) -> str:
+        """The expression that becomes the value of the local for `node`, after `local_type`."""
+        return self.text(value).text
+
+    def loop_head(self, var: Expr, begin: Expr, low: int, high: int) -> tuple[str, str]:
+        """C type and first value of a loop's variable, which is within `low` and `high`."""
+        return value_type(var.dtype), self.text(begin).text
+
     def text(self, node: Expr) -> CText:
         """The expression with the C type of its value dtype."""
         name = self.names.get(node)
@@ -226,6 +238,9 @@ class ExprPrinter:
             return CText(self.elements.register(node.source, node.indices))
         index = self.text(self.operands(node)[0]).text
         element = f"{self.elements.name(node.source)}[{index}]"
+        if self.dialect.flash_reads and node.source.scope == "const":
+            dtype = storage_type(node.dtype).removesuffix("_t").upper()
+            element = f"MTVM_READ_{dtype}(&{element})"
         return CText(f"{element} != 0", EQUAL) if node.dtype == "bool" else CText(element)
 
     def _may_wrap(self, known: Interval | None, dtype: str) -> bool:
@@ -244,14 +259,18 @@ class ExprPrinter:
             return CText(f"{value.within(EQUAL + 1)} != {zero}", EQUAL)
         if self.is_silent(node):
             return value
-        source = node.value.dtype
-        wraps = node.dtype in WRAPPED and not is_float(source)
-        narrower = wraps and is_int(source) and INT_BITS[node.dtype] < INT_BITS[source]
-        if wraps and not narrower:
+        if self.wraps(node):
             return self._convert(storage_type(node.dtype), value)
-        if value_dtype(node.dtype) == value_dtype(source):
+        if value_dtype(node.dtype) == value_dtype(node.value.dtype):
             return value
         return self._convert(value_type(node.dtype), value)
+
+    def wraps(self, node: Cast) -> bool:
+        """Whether a conversion that is not silent keeps the lower bits of what may not fit."""
+        source = node.value.dtype
+        if node.dtype not in WRAPPED or is_float(source):
+            return False
+        return not (is_int(source) and INT_BITS[node.dtype] < INT_BITS[source])
 
     def _call(self, node: Call) -> CText:
         function = scalar_function(node.name)
@@ -268,6 +287,10 @@ class ExprPrinter:
 
     # ---- operators ----
 
+    def _first(self, node: BinOp, operand: Expr) -> CText:
+        """The operand of an operator whose type C computes the result in."""
+        return self.text(operand)
+
     def _binary(self, node: BinOp) -> CText:
         op = node.op
         if op in ("min", "max"):
@@ -277,15 +300,15 @@ class ExprPrinter:
         if op == "<<" and not node.dtype.startswith("uint"):
             return self._shift_left(node)
         if op == "-" and isinstance(node.a, IntImm) and node.a.value == 0 and node.dtype[0] == "i":
-            return CText("-" + self.text(node.b).within(ATOM), UNARY)
+            return CText("-" + self._first(node, node.b).within(ATOM), UNARY)
         if op in ("+", "-", "*", "<<") and node.dtype in WRAPPED:
             return self._wrapped(node)
         negative = self._negative(node.b) if op in ("+", "-") else None
         if negative is not None:
             # a - 5 for a + -5
             magnitude = self.text(IntImm(-negative, node.dtype))
-            return self._infix("-" if op == "+" else "+", self.text(node.a), magnitude)
-        return self._infix(op, self.text(node.a), self.text(node.b))
+            return self._infix("-" if op == "+" else "+", self._first(node, node.a), magnitude)
+        return self._infix(op, self._first(node, node.a), self.text(node.b))
 
     def _negative(self, node: Expr) -> int | None:
         """The value of a constant that is printed with a minus sign, if its negation exists."""
@@ -313,22 +336,13 @@ class ExprPrinter:
         return CText(f"{cond} ? {b.within(CHOICE + 1)} : {a.within(CHOICE + 1)}", CHOICE)
 
     def _division(self, node: BinOp) -> CText:
-        a, b = self.text(node.a), self.text(node.b)
+        a, b = self._first(node, node.a), self.text(node.b)
         quotient = node.op in ("//", "tdiv")
-        known_a, known_b = self.bounds(node.a), self.bounds(node.b)
-        same_as_c = (
-            node.op in ("tdiv", "tmod")
-            or node.dtype.startswith("uint")
-            or (known_a is not None and known_b is not None and known_a[0] >= 0 and known_b[0] >= 0)
-        )
-        if same_as_c:
+        if self.is_plain_division(node):
             symbol = "/" if quotient else "%"
             return CText(f"{a.within(TIMES)} {symbol} {b.within(UNARY)}", TIMES)
-        if (
-            isinstance(node.b, IntImm)
-            and node.b.value > 0
-            and not node.b.value & (node.b.value - 1)
-        ):
+        if self.is_shift(node):
+            assert isinstance(node.b, IntImm)
             if quotient:
                 return CText(f"{a.within(UNARY)} >> {node.b.value.bit_length() - 1}", SHIFT)
             mask = integer_literal(node.b.value - 1, value_dtype(node.dtype))
@@ -337,9 +351,23 @@ class ExprPrinter:
         name = self.support.function(f"mtvm_floor_{'div' if quotient else 'mod'}{wide}")
         return CText(f"{name}({a.text}, {b.text})")
 
+    def is_plain_division(self, node: BinOp) -> bool:
+        """Whether a division or its rest is C's own."""
+        known_a, known_b = self.bounds(node.a), self.bounds(node.b)
+        return (
+            node.op in ("tdiv", "tmod")
+            or node.dtype.startswith("uint")
+            or (known_a is not None and known_b is not None and known_a[0] >= 0 and known_b[0] >= 0)
+        )
+
+    def is_shift(self, node: BinOp) -> bool:
+        """Whether a division or its rest is by a power of two, and done with the bits."""
+        by = node.b.value if isinstance(node.b, IntImm) else 0
+        return by > 0 and not by & (by - 1) and not self.is_plain_division(node)
+
     def _shift_left(self, node: BinOp) -> CText:
         # A product, or a shift of the bits as unsigned: shifting a negative value is undefined.
-        a = self.text(node.a)
+        a = self._first(node, node.a)
         dtype = value_dtype(node.dtype)
         if isinstance(node.b, IntImm) and node.b.value < INT_BITS[dtype] - 1:
             factor = integer_literal(1 << node.b.value, dtype)
@@ -349,8 +377,8 @@ class ExprPrinter:
         return self._convert(value_type(dtype), shifted)
 
     def _wrapped(self, node: BinOp) -> CText:
-        a, b = self.text(node.a), self.text(node.b)
-        known = _exact(node.op, self.bounds(node.a), self.bounds(node.b))
+        a, b = self._first(node, node.a), self.text(node.b)
+        known = exact(node.op, self.bounds(node.a), self.bounds(node.b))
         if not self._may_wrap(known, node.dtype):
             return self._infix(node.op, a, b)
         if node.op in ("*", "<<"):
@@ -374,7 +402,8 @@ def _zero(dtype: str) -> Expr:
     return FloatImm(0.0, dtype) if is_float(dtype) else IntImm(0, dtype)
 
 
-def _exact(op: str, a: Interval | None, b: Interval | None) -> Interval | None:
+def exact(op: str, a: Interval | None, b: Interval | None) -> Interval | None:
+    """The results of +, -, * or << on what is within `a` and `b`; None where nothing is known."""
     if a is None or b is None:
         return None
     if op == "+":

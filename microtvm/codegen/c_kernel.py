@@ -10,6 +10,7 @@ from microtvm.codegen.c_copy import HELPERS, Run, run_of
 from microtvm.codegen.c_expr import CText, ExprPrinter, Support, flat_index
 from microtvm.codegen.c_lines import Lines
 from microtvm.codegen.c_register import Registers, indexes_registers, unravel
+from microtvm.codegen.c_short_int import ShortIntPrinter
 from microtvm.codegen.c_type import (
     c_identifier,
     comment,
@@ -18,16 +19,10 @@ from microtvm.codegen.c_type import (
     value_type,
     wrapped,
 )
-from microtvm.codegen.c_vector import (
-    VectorPlan,
-    VectorPrinter,
-    lane_base,
-    vector_type,
-    vector_typedef,
-)
+from microtvm.codegen.c_vector import VectorPlan, VectorPrinter, lane_base, vector_type
+from microtvm.codegen.dialect import PLAIN, Dialect
 from microtvm.errors import IRError
 from microtvm.te.intrin import COperand
-from microtvm.tir.c_helper import C_HELPERS
 from microtvm.tir.expr import BinOp, Expr, IntImm, Param, Read
 from microtvm.tir.intrinsic import Interval
 from microtvm.tir.share import Branch, Local, Sharing
@@ -69,32 +64,26 @@ class Kernel:
     headers: tuple[str, ...]
 
 
-def helper_source(name: str) -> str:
-    """The C text of a helper function or vector type."""
-    if name in C_HELPERS:
-        return C_HELPERS[name][1]
-    return HELPERS[name] if name in HELPERS else vector_typedef(name)
-
-
 def kernel(
     program: Program,
     name: str,
     lifted: Collection[Param] = (),
     aliased: Collection[Buffer] = (),
     linkage: str = "static",
+    dialect: Dialect = PLAIN,
 ) -> Kernel:
     """A program as a C99 function that returns nothing; `linkage` stands in front of it.
 
     Its parameters are pointers to the program's parameters and to its scratch, then the `lifted`
     parameters by value, in the order given. Pointers are `restrict` except to `aliased` buffers:
     those that may share memory. Loops marked unrolled are written out; vectorised ones become
-    vectors where `c_vector` can.
+    vectors where `c_vector` can and the dialect has them.
 
     Raises IRError for a register buffer whose indices do not become constants, and for a store to
     what is not writable.
     """
     head = f"{linkage} void {name}("
-    return _KernelPrinter(program, tuple(lifted)).kernel(head, frozenset(aliased))
+    return _KernelPrinter(program, tuple(lifted), dialect).kernel(head, frozenset(aliased))
 
 
 class _KernelAnalyzer(Analyzer):
@@ -113,12 +102,14 @@ class _KernelAnalyzer(Analyzer):
 class _KernelPrinter(Lines):
     """State of printing one function."""
 
-    def __init__(self, program: Program, lifted: tuple[Param, ...]) -> None:
+    def __init__(self, program: Program, lifted: tuple[Param, ...], dialect: Dialect) -> None:
         super().__init__()
+        self.dialect = dialect
+        plain = dialect == PLAIN
         self.program = program
         self.lifted = lifted
         body = unroll(program.body)
-        plan = VectorPlan(body)
+        plan = VectorPlan(body if plain else Seq(()))
         body = unroll(
             body,
             lambda loop: (
@@ -126,11 +117,12 @@ class _KernelPrinter(Lines):
             ),
         )
         self.body = body
-        self.plan = VectorPlan(body)
+        self.plan = VectorPlan(body if plain else Seq(()))
         self.support = Support()
         self.intrinsics: dict[str, None] = {}
         self.analyzer = _KernelAnalyzer(frozenset(lifted))
-        self.printer = ExprPrinter(self.analyzer.bounds, self, self.support)
+        printer = ShortIntPrinter if dialect.short_int else ExprPrinter
+        self.printer = printer(self.analyzer.bounds, self, self.support, dialect)
         self.buffers: dict[Buffer, str] = {}
         self.used: set[Buffer] = set()
         self.writable = set(program.outputs) | set(program.scratch)
@@ -248,7 +240,8 @@ class _KernelPrinter(Lines):
             self.run(run)
             return
         with self.sharing(self.printer, (begin, end)):
-            first, limit = self.printer.text(begin).text, self.printer.text(end).text
+            ctype, first = self.printer.loop_head(stmt.var, begin, known_begin[0], known_end[1])
+            limit = self.printer.text(end).text
         if not isinstance(end, IntImm):
             name = self.fresh(f"{c_identifier(stmt.var.name)}_end")
             self.emit(f"const {value_type(end.dtype)} {name} = {limit};")
@@ -256,7 +249,6 @@ class _KernelPrinter(Lines):
         self.scopes.append(set())
         name = self.fresh(c_identifier(stmt.var.name))
         self.scopes.pop()
-        ctype = value_type(stmt.var.dtype)
         self.open(f"for ({ctype} {name} = {first}; {name} < {limit}; ++{name}) {{")
         self.scopes[-1].add(name)
         self.printer.names[stmt.var] = name
@@ -275,9 +267,12 @@ class _KernelPrinter(Lines):
         with self.sharing(self.printer, (to, size, other)):
             pointer, text = self.pointer(run.buffer, to), self.printer.text(other).text
             name = "mtvm_fill" if run.source is None else "mtvm_copy"
-            self.support.helpers[name] = self.support.headers["string.h"] = None
             if run.source is not None:
+                if self.dialect.flash_reads and run.source.scope == "const":
+                    name = "MTVM_COPY_FLASH"
                 text = self.pointer(run.source, other)
+            if name in HELPERS:
+                self.support.helpers[name] = self.support.headers["string.h"] = None
             self.emit(f"{name}({pointer}, {text}, {self.printer.text(size).text});")
 
     def pointer(self, buffer: Buffer, index: Expr) -> str:
@@ -411,6 +406,10 @@ class _KernelPrinter(Lines):
             self.registers[buffer] = outer
 
     def intrinsic(self, stmt: IntrinsicCall) -> None:
+        if self.dialect != PLAIN:
+            # A tile's C is made for plain pointers and an int of 32 bits.
+            self.statement(stmt.intrinsic.reference(stmt), True)
+            return
         source = stmt.intrinsic.c_source(stmt)
         if source:
             self.intrinsics[source] = None
@@ -472,9 +471,10 @@ class _KernelPrinter(Lines):
     ) -> None:
         for step in steps:
             if isinstance(step, Local):
-                text = printer.text(step.node).text
+                ctype = printer.local_type(step.node)
+                text = printer.local_value(step.node, step.node)
                 name = self.temporary()
-                self.emit(f"const {printer.local_type(step.node)} {name} = {text};")
+                self.emit(f"const {ctype} {name} = {text};")
             else:
                 name = self.branch(printer, step)
             printer.names[step.node] = name
@@ -488,7 +488,7 @@ class _KernelPrinter(Lines):
             inside: list[Expr] = []
             self.open(head)
             self.steps(printer, block.steps, inside)
-            self.emit(f"{name} = {printer.text(block.value).text};")
+            self.emit(f"{name} = {printer.local_value(step.node, block.value)};")
             self.close()
             for node in inside:
                 del printer.names[node]

@@ -13,14 +13,16 @@ import numpy as np
 
 from microtvm.codegen.c_array import c_array
 from microtvm.codegen.c_kernel import Kernel as PrintedKernel
-from microtvm.codegen.c_kernel import helper_source, kernel
+from microtvm.codegen.c_kernel import kernel
+from microtvm.codegen.c_support import helper_source
 from microtvm.codegen.c_type import integer_literal, storage_type
+from microtvm.codegen.dialect import PLAIN, Dialect, check_dialect
 from microtvm.codegen.flatten import flatten
 from microtvm.codegen.layout import Layout
+from microtvm.codegen.library_text import c_float, describe_type, in_comment, scale_zero
 from microtvm.codegen.member import io_members
 from microtvm.codegen.share import share
 from microtvm.errors import ModelError
-from microtvm.graph.ir import TensorType
 from microtvm.lower.kernel import Kernel
 from microtvm.passes.fuse import Fused
 from microtvm.target import data_folder
@@ -44,6 +46,12 @@ _LEVEL = """\
 #ifdef MTVM_TILE_ASSEMBLY
 #pragma GCC optimize("O2")
 #endif
+"""
+
+
+_SHORT_INT_LEVEL = """\
+/* For size, GCC calls a function for each product of two bytes. */
+#pragma GCC optimize("O2")
 """
 
 
@@ -78,20 +86,34 @@ def model_header() -> str:
 
 
 def generate(
-    fused: Fused, kernels: Sequence[Kernel], layout: Layout, prefix: str, cpu: str = ""
+    fused: Fused,
+    kernels: Sequence[Kernel],
+    layout: Layout,
+    prefix: str,
+    cpu: str = "",
+    dialect: Dialect = PLAIN,
 ) -> Library:
     """The library of a lowered and planned model; the same bytes for the same input, always.
 
-    `cpu` names the core that its kernels are for, '' where they are for any.
+    `cpu` names the core that its kernels are for, '' where they are for any. ModelError for what
+    can't be said in the `dialect`.
     """
-    return _Writer(fused, kernels, layout, prefix, cpu).library()
+    check_dialect(dialect, kernels, cpu)
+    return _Writer(fused, kernels, layout, prefix, cpu, dialect).library()
 
 
 class _Writer:
     def __init__(
-        self, fused: Fused, kernels: Sequence[Kernel], layout: Layout, prefix: str, cpu: str
+        self,
+        fused: Fused,
+        kernels: Sequence[Kernel],
+        layout: Layout,
+        prefix: str,
+        cpu: str,
+        dialect: Dialect,
     ) -> None:
         self.cpu = cpu
+        self.dialect = dialect
         self.fused = fused
         self.graph = fused.graph
         self.kernels = kernels
@@ -121,7 +143,7 @@ class _Writer:
                 sharing = {*in_place, *(k for i in nodes for k in self.layout.aliased[i])}
                 inputs = [program.params[k] for k in sorted(sharing)]
                 aliased = (*inputs, *program.outputs) if inputs else ()
-                printed = kernel(program, name, shared.params, aliased, linkage)
+                printed = kernel(program, name, shared.params, aliased, linkage, self.dialect)
                 for node, values in zip(nodes, shared.values, strict=True):
                     result[node] = _Function(name, printed, values)
         return [result[i] for i in range(len(self.kernels))]
@@ -162,7 +184,8 @@ class _Writer:
             f'#error "{self.prefix}.c was generated for model ABI {MODEL_ABI}: '
             'generate it again, or take the runtime that it came with"\n#endif\n',
             _LEVEL if intrinsics else "",
-            *(helper_source(h) for h in helpers),
+            _SHORT_INT_LEVEL if self.dialect.short_int else "",
+            *(helper_source(h, self.dialect) for h in helpers),
             *intrinsics,
             *(text for _, text in self.arrays.values()),
             *(f.text for f in functions),
@@ -192,7 +215,7 @@ class _Writer:
         joined = ",\n        ".join(arguments)
         sources = "; ".join(dict.fromkeys(n.source or n.name for n in group.nodes))
         return (
-            f"/* {_comment(sources)} */\n"
+            f"/* {in_comment(sources)} */\n"
             f"MTVM_CALLED void {self.prefix}_{group.name}(uint8_t *arena)\n{{\n"
             f"    {function.name}(\n        {joined});\n}}\n"
         )
@@ -233,11 +256,11 @@ class _Writer:
         for value in self.tensors:
             t = self.graph.types[value]
             shape_name = shapes.setdefault(t.shape, f"{self.prefix}_shape{len(shapes)}")
-            scale, zero = _scale_zero(t)
+            scale, zero = scale_zero(t)
             first, last = self._lifetime(value)
             rows.append(
                 f'    {{"{value}", {shape_name}, {self.layout.offsets[value]}u, {t.size_bytes}u, '
-                f"{_c_float(scale)}, {zero}, {first}u, {last}u, {C_DTYPES[t.dtype]}, "
+                f"{c_float(scale)}, {zero}, {first}u, {last}u, {C_DTYPES[t.dtype]}, "
                 f"{len(t.shape)}u}},"
             )
         lines = []
@@ -291,12 +314,12 @@ class _Writer:
     def _header(self) -> str:
         p, upper = self.prefix, self.prefix.upper()
         fields, binds = [], []
-        for kind, members in io_members(self.graph).items():
+        for kind, members in io_members(self.graph.inputs, self.graph.outputs).items():
             const = "" if kind == "inputs" else "const "
             for value, name in members:
                 t = self.graph.types[value]
                 c_type = storage_type(t.dtype)
-                fields.append(f"    {const}{c_type} *{name}; /* {_describe(t)} */")
+                fields.append(f"    {const}{c_type} *{name}; /* {describe_type(t)} */")
                 binds.append(f"        ({const}{c_type} *)(arena + {self.layout.offsets[value]}),")
         return "\n".join(
             [
@@ -360,7 +383,7 @@ class _Writer:
         tensors = []
         for value in self.tensors:
             t = graph.types[value]
-            scale, zero = _scale_zero(t)
+            scale, zero = scale_zero(t)
             first, last = self._lifetime(value)
             role = "input" if value in graph.inputs else "intermediate"
             tensors.append(
@@ -418,7 +441,10 @@ class _Writer:
             },
             "inputs": [self.tensors.index(v) for v in graph.inputs],
             "outputs": [self.tensors.index(v) for v in graph.outputs],
-            "members": {k: [m for _, m in pairs] for k, pairs in io_members(graph).items()},
+            "members": {
+                k: [m for _, m in pairs]
+                for k, pairs in io_members(graph.inputs, graph.outputs).items()
+            },
             "tensors": tensors,
             "operators": operators,
             "buffers": [
@@ -462,28 +488,3 @@ class _Writer:
 
 ARENA_ALIGN = 16
 """Alignment that the arena's first byte must have, in bytes."""
-
-
-def _scale_zero(t: TensorType) -> tuple[float, int]:
-    if t.quant is None or len(t.quant.scale) != 1:
-        return 0.0, 0
-    return t.quant.scale[0], t.quant.zero[0]
-
-
-def _c_float(value: float) -> str:
-    return (
-        f"{np.float32(value)!s}f"
-        if "." in str(np.float32(value)) or "e" in str(np.float32(value))
-        else f"{np.float32(value)!s}.0f"
-    )
-
-
-def _describe(t: TensorType) -> str:
-    text = f"{t.dtype}[{','.join(map(str, t.shape))}]"
-    scale, zero = _scale_zero(t)
-    return f"{text}, real = {scale:.9g} * (q - {zero})" if scale else text
-
-
-def _comment(text: str) -> str:
-    """Text that may stand inside a C comment."""
-    return text.replace("*/", "* /").replace("/*", "/ *")

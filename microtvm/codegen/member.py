@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from microtvm.codegen.c_type import c_identifier
-from microtvm.graph.ir import Graph
 
 
-def io_members(graph: Graph) -> dict[str, list[tuple[str, str]]]:
-    """For `inputs` and `outputs`: each value in the model's order, and its member."""
+def io_members(inputs: Sequence[str], outputs: Sequence[str]) -> dict[str, list[tuple[str, str]]]:
+    """For `inputs` and `outputs`, names of values: each in the model's order, and its member."""
     result: dict[str, list[tuple[str, str]]] = {"inputs": [], "outputs": []}
     taken: set[str] = set()
-    for kind, values in (("inputs", graph.inputs), ("outputs", graph.outputs)):
+    for kind, values in (("inputs", inputs), ("outputs", outputs)):
         for value in values:
             name = _field(value)
-            if kind == "outputs" and value in graph.inputs:
+            if kind == "outputs" and value in inputs:
                 name = f"{name}_out"
             while name in taken:
                 name = f"{name}_"

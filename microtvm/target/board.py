@@ -13,9 +13,12 @@ FEATURES: Mapping[str, str] = {
     "clz": "counts leading zeros in one instruction",
     "divide": "divides 32-bit integers in hardware",
     "dsp": "the DSP extension of Armv7E-M and Armv8-M: SMLAD, SXTB16, SMMULR, saturating adds",
+    "double32": "C's double is single precision",
     "fpu-double": "double precision arithmetic in hardware",
     "fpu-half": "half precision arithmetic in hardware",
     "fpu-single": "single precision arithmetic in hardware",
+    "harvard": "loads do not reach flash: what is constant there is read by other instructions",
+    "int16": "C's int and addresses have 16 bits",
     "mla": "multiply and accumulate, and all registers at hand: the Thumb-2 base set",
     "mul-long": "the upper half of a 32 x 32 bit product in one or two instructions",
     "mve": "Helium, the M-profile vector extension, integers",
@@ -27,17 +30,18 @@ FEATURES: Mapping[str, str] = {
 }
 """Every feature that a CPU may claim, and what it promises to who selects instructions by it."""
 
-FAMILIES = ("cortex-m", "native", "riscv")
+FAMILIES = ("avr", "cortex-m", "native", "riscv")
 """What start-up code and toolchain depend on; `native` is the machine that microtvm runs on."""
 
 ROLES = ("code", "data", "arena", "weights")
 """What a memory is used for. Each role has at most one memory; `arena` falls back on the memory of
 `data`, `weights` on that of `code`."""
 
-EMULATORS = ("process", "qemu")
+EMULATORS = ("process", "qemu", "simavr")
 """`process`: the image runs on the host itself, the link is its standard input and output.
 `qemu`: the link is the chardev that replaces `{serial}`, say `unix:/tmp/x`; QEMU's options may be
-added."""
+added. `simavr`: the link is standard input and output of what stands for the program, which counts
+cycles."""
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ _ADDRESS_LIMIT = 2**32
 _HZ_LIMIT = 10**10
 _USB_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
 _WORD_IN_BRACES = re.compile(r"\{\w*\}")
-_PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}")}
+_PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}"), "simavr": ("{elf}",)}
 
 
 def list_boards() -> list[str]:

@@ -9,6 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The longest text of a record; RAM. */
 #ifndef MTVM_CRASH_BYTES
 #define MTVM_CRASH_BYTES 160
@@ -38,5 +42,9 @@ int mtvm_crash_valid(const struct mtvm_crash *crash);
 
 /* Forgets it. */
 void mtvm_crash_clear(struct mtvm_crash *crash);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -12,6 +12,17 @@
 
 #include "mtvm_port.h"
 
+/* A project whose build takes no definitions has them in a header. */
+#ifdef __has_include
+#if __has_include("mtvm_config.h")
+#include "mtvm_config.h"
+#endif
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* How many bytes a host may have on their way to the server: what the port can hold (its receive buffer, where
  * an interrupt fills one) while the server computes. A port that holds the sender back needs no buffer. */
 #ifndef MTVM_WINDOW_BYTES
@@ -59,5 +70,9 @@ enum mtvm_received mtvm_receive(struct mtvm_receiver *receiver, uint8_t byte);
  * `seed` is as in the receiver. */
 void mtvm_send(const struct mtvm_port *port, uint32_t seed, const uint8_t *head, size_t head_bytes,
                const uint8_t *tail, size_t tail_bytes);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

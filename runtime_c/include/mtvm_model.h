@@ -15,9 +15,76 @@
  * stops the compiler when the header is another one; the server compares it again when it starts. */
 #define MTVM_MODEL_ABI 1
 
-/* What marks the constant arrays of a model, so that a linker script can place them; empty to leave them be. */
+/* What marks the constant arrays of a model, so that a linker script can place them; empty to leave them be. On AVR
+ * they are in the first 64 KB of flash, where the linker's own script puts sections of such a name. */
 #ifndef MTVM_WEIGHTS
+#ifdef __AVR__
+#define MTVM_WEIGHTS __attribute__((section(".progmem.data.mtvm_weights")))
+#else
 #define MTVM_WEIGHTS __attribute__((section(".rodata.mtvm_weights"), aligned(4)))
+#endif
+#endif
+
+/* How models for cores whose loads do not reach flash read an element of such an array. What is there never changes, so
+ * that the compiler may read it once where avr-libc's macros would read it again. */
+#ifdef __AVR__
+static inline uint8_t mtvm_flash8(const void *p)
+{
+    uint8_t value;
+    __asm__("lpm %0, Z" : "=r"(value) : "z"(p));
+    return value;
+}
+
+static inline uint16_t mtvm_flash16(const void *p)
+{
+    uint16_t value;
+    __asm__("lpm %A0, Z+\n\tlpm %B0, Z" : "=&r"(value), "+z"(p));
+    return value;
+}
+
+static inline uint32_t mtvm_flash32(const void *p)
+{
+    uint32_t value;
+    __asm__("lpm %A0, Z+\n\tlpm %B0, Z+\n\tlpm %C0, Z+\n\tlpm %D0, Z" : "=&r"(value), "+z"(p));
+    return value;
+}
+
+static inline float mtvm_flash_float(const void *p)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } both;
+    both.bits = mtvm_flash32(p);
+    return both.value;
+}
+
+static inline void mtvm_flash_copy(void *to, const void *from, size_t n)
+{
+    size_t i;
+    for (i = 0; i < n; i++)
+        ((uint8_t *)to)[i] = mtvm_flash8((const uint8_t *)from + i);
+}
+
+#define MTVM_READ_INT8(p) ((int8_t)mtvm_flash8(p))
+#define MTVM_READ_UINT8(p) mtvm_flash8(p)
+#define MTVM_READ_INT16(p) ((int16_t)mtvm_flash16(p))
+#define MTVM_READ_UINT16(p) mtvm_flash16(p)
+#define MTVM_READ_INT32(p) ((int32_t)mtvm_flash32(p))
+#define MTVM_READ_UINT32(p) mtvm_flash32(p)
+#define MTVM_READ_INT64(p) ((int64_t)(mtvm_flash32(p) | (uint64_t)mtvm_flash32((const uint8_t *)(p) + 4) << 32))
+#define MTVM_READ_FLOAT(p) mtvm_flash_float(p)
+#define MTVM_COPY_FLASH(to, from, n) mtvm_flash_copy(to, from, (size_t)(n))
+#else
+#define MTVM_READ_INT8(p) (*(p))
+#define MTVM_READ_UINT8(p) (*(p))
+#define MTVM_READ_INT16(p) (*(p))
+#define MTVM_READ_UINT16(p) (*(p))
+#define MTVM_READ_INT32(p) (*(p))
+#define MTVM_READ_UINT32(p) (*(p))
+#define MTVM_READ_INT64(p) (*(p))
+#define MTVM_READ_FLOAT(p) (*(p))
+#define MTVM_COPY_FLASH(to, from, n) memcpy(to, from, (size_t)(n))
 #endif
 
 /* In front of a function with one caller, which it becomes part of. */
@@ -25,8 +92,10 @@
 
 /* In front of a function that is really to be called. GCC 12 takes some whose stores it has rewritten to be free of
  * effects, and drops the calls: only a function that nothing is deduced from is safe. */
-#if defined(__GNUC__) && !defined(__clang__)
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 8
 #define MTVM_CALLED static __attribute__((noipa))
+#elif defined(__GNUC__) && !defined(__clang__)
+#define MTVM_CALLED static __attribute__((noinline, noclone))
 #else
 #define MTVM_CALLED static __attribute__((noinline))
 #endif

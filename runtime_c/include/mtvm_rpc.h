@@ -19,6 +19,10 @@
 #include "mtvm_model.h"
 #include "mtvm_port.h"
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The protocol of SPEC.md; a host of another number is refused. */
 #define MTVM_PROTOCOL 2
 
@@ -99,5 +103,9 @@ void mtvm_server_poll(struct mtvm_server *server);
  * MTVM_LOG_BYTES goes in pieces. Does nothing while no host listens for it. To be called where
  * mtvm_server_poll is, also by operators. */
 void mtvm_server_log(const struct mtvm_server *server, const char *text, size_t size);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

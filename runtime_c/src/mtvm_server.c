@@ -327,7 +327,7 @@ static int read_tensor(struct mtvm_server *server, struct mtvm_request *request,
     if (index >= model->n_tensors)
         return MTVM_ERR_INDEX;
     tensor = &model->tensors[index];
-    if (bytes > MTVM_READ_BYTES || !lies_within(tensor, offset, bytes))
+    if (bytes > MTVM_READ_BYTES || !lies_within(tensor, offset, (size_t)bytes))
         return MTVM_ERR_RANGE;
     answer->detail = server->step;
     if (server->step < tensor->live_from)
@@ -343,7 +343,7 @@ static int read_tensor(struct mtvm_server *server, struct mtvm_request *request,
             return MTVM_ERR_INPUT_MISSING;
     }
     answer->tail = server->arena + tensor->offset + offset;
-    answer->tail_bytes = bytes;
+    answer->tail_bytes = (size_t)bytes;
     return MTVM_OK;
 }
 

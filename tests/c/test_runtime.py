@@ -18,6 +18,7 @@ FREESTANDING = ("-ffreestanding", "-Os", "-ffunction-sections", "-c")
 TARGETS = {
     "x86-64": ("gcc", ()),
     "clang": ("clang", ()),
+    "atmega2560": ("avr-gcc", ("-mmcu=atmega2560",)),
     "cortex-m0": ("arm-none-eabi-gcc", ("-mcpu=cortex-m0", "-mthumb")),
     "cortex-m4": ("arm-none-eabi-gcc", ("-mcpu=cortex-m4", "-mthumb")),
     "rv32imc": (

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from microtvm.codegen.c_kernel import Kernel, helper_source, kernel
+from microtvm.codegen.c_kernel import Kernel, kernel
+from microtvm.codegen.c_support import helper_source
 from microtvm.codegen.c_type import storage_type
 from microtvm.codegen.library import model_header
 from microtvm.tir.stmt import Buffer, Program

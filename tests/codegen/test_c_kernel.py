@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microtvm.codegen.c_kernel import helper_source, kernel
+from microtvm.codegen.c_kernel import kernel
+from microtvm.codegen.c_support import helper_source
 from microtvm.errors import IRError
 from microtvm.te.intrin import COperand
 from microtvm.tir.expr import IntImm, Param, Var, binary, cast, const

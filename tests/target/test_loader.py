@@ -54,7 +54,9 @@ def read(folder: Path, text: str) -> object:
 
 def test_the_boards_and_cpus_that_are_promised() -> None:
     assert list_boards() == [
+        "arduino-mega2560",
         "host",
+        "qemu-mega2560",
         "qemu-microbit",
         "qemu-mps2-an385",
         "qemu-mps2-an385-m0",
@@ -122,6 +124,11 @@ def test_compiler_agrees_about_the_features(name: str) -> None:
         assert cpu.has("fpu-single") == (macros.get("__riscv_flen") is not None)
     elif name == "generic":
         assert cpu.features == frozenset()
+    elif cpu.family == "avr":
+        assert {"__AVR_HAVE_LPMX__", "__AVR_HAVE_MUL__"} <= macros.keys()
+        assert cpu.has("harvard") == ("__AVR__" in macros)
+        assert cpu.has("int16") == (macros["__SIZEOF_INT__"] == "2")
+        assert cpu.has("double32") == (macros["__SIZEOF_DOUBLE__"] == "4")
     else:
         assert "unaligned" in cpu.features
 
