@@ -9,10 +9,10 @@ PYTHON ?= python3
 WORKERS ?= 2
 
 PROGRAMS := make cc c++ clang cmake arm-none-eabi-gcc riscv64-unknown-elf-gcc qemu-system-arm qemu-system-riscv32 \
-	avr-gcc arduino-builder avrdude
+	avr-gcc arduino-builder avrdude simavr qemu-system-avr
 PACKAGES := make gcc g++ libc6-dev clang cmake gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf \
 	picolibc-riscv64-unknown-elf qemu-system-arm qemu-system-misc gcc-avr avr-libc arduino-builder arduino-core-avr \
-	avrdude python3-venv
+	avrdude simavr libsimavr-dev python3-venv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN := .venv/bin
 

@@ -19,6 +19,7 @@ from microtvm.device import (
     plan_flash,
     run_plan,
 )
+from microtvm.device.count import build_simavr
 from microtvm.device.flash_run import Line
 from microtvm.device.transport.exec import ExecTransport
 from microtvm.doctor import install_line
@@ -61,6 +62,18 @@ def require_emulator(board: Board) -> Emulator:
             hint=f"things to try: {install_line(program)}; microtvm doctor lists all tools",
         )
     return emulator
+
+
+def require_simavr(board: Board) -> Path:
+    """The program that runs the board's images on libsimavr, built if it has to be; ToolError where
+    it can't be."""
+    built = build_simavr()
+    if built.path is None:
+        raise ToolError(
+            f"running on {board.name} needs libsimavr: {built.reason}",
+            hint=f"things to try: {install_line('simavr')}; microtvm doctor lists all tools",
+        )
+    return built.path
 
 
 def plan_project(
@@ -133,6 +146,9 @@ def open_link(
     emulator = require_emulator(project.board)
     if emulator.kind == "process":
         return ExecTransport(project.platform.emulator_argv(project, ""))
+    if emulator.kind == "simavr":
+        command = project.platform.emulator_argv(project, "")
+        return ExecTransport([str(require_simavr(project.board)), *command[1:]])
     return EmulatorTransport(project.platform.emulator_argv(project, "{serial}"))
 
 

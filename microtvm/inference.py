@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from microtvm.attach import ANYWHERE, Place, is_real, open_project, require_emulator
+from microtvm.attach import ANYWHERE, Place, is_real, open_project, require_emulator, require_simavr
 from microtvm.device import Session, Timing, open_emulator, open_process
 from microtvm.device.count import (
     Activation,
@@ -17,6 +17,7 @@ from microtvm.device.count import (
     build_plugin,
     load_problem,
     plugin_argv,
+    simavr_argv,
 )
 from microtvm.errors import DeviceError, UserError
 from microtvm.lower.budget import DEFAULT_BUDGET
@@ -34,6 +35,9 @@ from microtvm.project import (
 )
 from microtvm.target import Board
 from microtvm.util import Array
+
+COUNTED_FAMILIES = ("cortex-m", "riscv")
+"""Whose instructions the plugin for QEMU knows."""
 
 AROUND_RUN = 32
 """At most so many instructions of the server lie between its two readings of a board's counter,
@@ -192,7 +196,12 @@ def boot(
             project.platform.emulator_argv(project, ""), metadata, elf=project.elf, timing=timing
         )
         return Booted(session, None, "a process of the host is not counted")
+    if emulator.kind == "simavr":
+        return _boot_simavr(project, scratch / "counts", timing)
     argv = project.platform.emulator_argv(project, "{serial}")
+    if project.board.cpu.family not in COUNTED_FAMILIES:
+        why = f"QEMU's plugin knows no instruction of {project.board.cpu.name}"
+        return Booted(open_emulator(argv, metadata, timing=timing), None, why)
     plugin = build_plugin()
     problem: str | None = plugin.reason
     counter = None
@@ -212,6 +221,16 @@ def boot(
     return Booted(
         open_emulator(argv, metadata, elf=project.elf, timing=timing), counter, problem or ""
     )
+
+
+def _boot_simavr(project: Project, output: Path, timing: Timing | None) -> Booted:
+    """An AVR image on libsimavr, whose cycles are the core's own."""
+    bridge = require_simavr(project.board)
+    command = project.platform.emulator_argv(project, "")
+    labels = _labels(project)
+    argv = simavr_argv(command, project.elf, labels, output, bridge=bridge)
+    session = open_process(argv, project.library.metadata, timing=timing)
+    return Booted(session, CountReader(output), "")
 
 
 RUN_LABEL = "run"
@@ -305,6 +324,8 @@ def _cycles_note(booted: Booted, board: Board) -> str:
     if booted.counter is None:
         return f"not estimated: {booted.why_not_exact}"
     timing = board.cpu.timing
+    if board.emulator is not None and board.emulator.kind == "simavr":
+        return "simavr's, interrupts included"
     if timing is None:
         return f"not estimated: {board.cpu.no_timing}"
     return f"an estimate without wait states and caches: {timing.model}"

@@ -6,12 +6,12 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from microtvm.doctor import install_line
-from microtvm.errors import BoardError, FitError, ToolError
+from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError
 from microtvm.project.option import Value
 from microtvm.project.platform import Built, Platform
 from microtvm.target import Board
@@ -76,9 +76,11 @@ def run_build(
     *,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    explain: Callable[[Project, str], MicrotvmError | None] = lambda project, output: None,
 ) -> None:
     """Runs a build's command in `folder`, with `environment` over this process's own; what it
-    printed goes to `log`. ToolError or FitError if it fails."""
+    printed goes to `log`. If it fails, raises what `explain` makes of what it printed, or ToolError
+    or FitError."""
     inherited = {k: v for k, v in os.environ.items() if k not in _MAKE_VARIABLES}
     done = subprocess.run(
         argv,
@@ -94,7 +96,7 @@ def run_build(
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{' '.join(argv)}\n{done.stdout}", encoding="utf-8")
     if done.returncode != 0:
-        raise _failure(project, done.stdout, log)
+        raise explain(project, done.stdout) or _failure(project, done.stdout, log)
 
 
 def _failure(project: Project, output: str, log: Path) -> FitError | ToolError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from elftools.common.exceptions import ELFError
 from elftools.elf.constants import SH_FLAGS
 from elftools.elf.elffile import ELFFile
+from elftools.elf.sections import SymbolTableSection
 
 from microtvm.errors import UserError
 from microtvm.project.library import Library
@@ -87,6 +88,10 @@ def measure(elf: Path, library: Library) -> Footprint:
             constants += size if stored else 0
         else:
             constants += size
+    if not weights:
+        # A linker script that is not ours has them among the code.
+        weights = _weights_in_code(elf, library.prefix)
+        code -= weights
     # A process of the host has its arena among its variables.
     if arena + static < library.arena_bytes:
         raise UserError(
@@ -102,6 +107,26 @@ def measure(elf: Path, library: Library) -> Footprint:
             stack=stack,
         ),
     )
+
+
+def _weights_in_code(elf: Path, prefix: str) -> int:
+    """Bytes of the model's arrays that lie in sections of instructions."""
+    with elf.open("rb") as stream:
+        image = ELFFile(stream)
+        code = {
+            index
+            for index, section in enumerate(image.iter_sections())
+            if section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR
+        }
+        return sum(
+            int(symbol["st_size"])
+            for section in image.iter_sections()
+            if isinstance(section, SymbolTableSection)
+            for symbol in section.iter_symbols()
+            if symbol["st_info"]["type"] == "STT_OBJECT"
+            and symbol["st_shndx"] in code
+            and symbol.name.startswith(f"{prefix}_")
+        )
 
 
 def _sections(elf: Path) -> list[tuple[str, int, int, bool]]:

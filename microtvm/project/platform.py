@@ -71,6 +71,10 @@ class Platform(ABC):
         FitError if the linker finds a memory too small.
         """
 
+    def model_folder(self, prefix: str) -> str:
+        """Where in the project the model library of that prefix lies."""
+        return "model"
+
     def elf(self, project: Project) -> Path:
         """Where the build puts the image."""
         return project.folder / "build" / f"{project.library.prefix}.elf"

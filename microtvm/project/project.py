@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,13 +16,12 @@ from microtvm.project.library import Library, read_library
 from microtvm.project.option import Option, Value, by_step, parse_options
 from microtvm.project.platform import Built, Platform
 from microtvm.project.registry import find_platform
-from microtvm.project.template import Template, load_template
+from microtvm.project.template import load_template
 from microtvm.target import ROLES, Board, data_folder, load_board
 from microtvm.version import VERSION
 
 NOTE = "project.json"
 _FORMAT = 2
-_MODEL_FOLDER = "model"
 _ARTIFACTS = ("__pycache__", "build")
 
 
@@ -126,12 +125,15 @@ def create_project(
     context = _context(model, board, stack) | {"options": values}
     rendered = template.render(context | chosen.context(board, model, values), board)
     _clear(output, force=force)
-    _write(output, rendered, template, model)
+    folders = template.folders_in(context | chosen.context(board, model, values))
+    model_folder = chosen.model_folder(model.prefix)
+    _write(output, rendered, folders, model, model_folder)
     note = {
         "format": _FORMAT,
         "microtvm": VERSION,
         "board": _reference(board),
         "platform": chosen.name,
+        "model": model_folder,
         "options": values,
         "stack_bytes": stack,
     }
@@ -161,7 +163,7 @@ def load_project(folder: Path) -> Project:
             options=parse_options(
                 platform.name, _of_step(platform, "create"), dict(note["options"])
             ),
-            library=read_library(folder / _MODEL_FOLDER),
+            library=read_library(folder / str(note["model"])),
             stack_bytes=int(note["stack_bytes"]),
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -228,17 +230,27 @@ def _clear(output: Path, *, force: bool) -> None:
     output.mkdir(parents=True, exist_ok=True)
 
 
-def _write(output: Path, rendered: Mapping[str, str], template: Template, model: Library) -> None:
+def _write(
+    output: Path,
+    rendered: Mapping[str, str],
+    folders: Mapping[str, Sequence[str]],
+    model: Library,
+    model_folder: str,
+) -> None:
     for target, text in rendered.items():
         path = output / target
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
-    for target, source in template.folders.items():
-        name, _, rest = source.partition("/")
-        shutil.copytree(
-            data_folder(name) / rest, output / target, ignore=shutil.ignore_patterns(*_ARTIFACTS)
-        )
-    folder = output / _MODEL_FOLDER
-    folder.mkdir()
+    for target, sources in folders.items():
+        for source in sources:
+            name, _, rest = source.partition("/")
+            shutil.copytree(
+                data_folder(name) / rest,
+                output / target,
+                ignore=shutil.ignore_patterns(*_ARTIFACTS),
+                dirs_exist_ok=True,
+            )
+    folder = output / model_folder
+    folder.mkdir(parents=True, exist_ok=True)
     for file in model.files:
         shutil.copyfile(file, folder / file.name)

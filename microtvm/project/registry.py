@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 
 from microtvm.errors import ToolError
+from microtvm.project.arduino import Arduino
 from microtvm.project.make import Baremetal, Host
 from microtvm.project.platform import Platform
 from microtvm.target.document import near
@@ -13,7 +14,7 @@ from microtvm.target.document import near
 ENTRY_POINTS = "microtvm.platforms"
 """The group by which third parties' platforms are found."""
 
-_OWN: tuple[type[Platform], ...] = (Baremetal, Host)
+_OWN: tuple[type[Platform], ...] = (Arduino, Baremetal, Host)
 
 
 def list_platforms() -> list[str]:

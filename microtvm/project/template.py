@@ -24,33 +24,45 @@ class Template:
     folder: Path
     description: str
     files: Mapping[str, str]
-    """Path in the project: path in the template, itself a template."""
-    folders: Mapping[str, str]
-    """Path in the project: folder of the installation, copied whole."""
+    """Path in the project: path in the template, both templates themselves."""
+    folders: Mapping[str, tuple[str, ...]]
+    """Path in the project, itself a template: folders of the installation, copied whole."""
 
     def render(self, context: Mapping[str, object], board: Board) -> dict[str, str]:
         """The project's files by their path.
 
         BoardError if the board names a driver that isn't here, ToolError if the template is wrong.
         """
-        environment = jinja2.Environment(
+        environment = self._environment()
+        result: dict[str, str] = {}
+        for target, pattern in self.files.items():
+            try:
+                source = environment.from_string(pattern).render(context)
+                if source:
+                    path = environment.from_string(target).render(context)
+                    result[path] = self._file(environment, source, context, board)
+            except jinja2.TemplateError as error:
+                raise ToolError(
+                    f"template {self.name}: {target} can't be made for board {board.name}: {error}"
+                ) from None
+        return result
+
+    def folders_in(self, context: Mapping[str, object]) -> dict[str, tuple[str, ...]]:
+        """`folders` with the paths that they have in the project."""
+        environment = self._environment()
+        return {
+            environment.from_string(target).render(context): sources
+            for target, sources in self.folders.items()
+        }
+
+    def _environment(self) -> jinja2.Environment:
+        return jinja2.Environment(
             loader=jinja2.FileSystemLoader(self.folder),
             undefined=jinja2.StrictUndefined,
             keep_trailing_newline=True,
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        result: dict[str, str] = {}
-        for target, pattern in self.files.items():
-            try:
-                source = environment.from_string(pattern).render(context)
-                if source:
-                    result[target] = self._file(environment, source, context, board)
-            except jinja2.TemplateError as error:
-                raise ToolError(
-                    f"template {self.name}: {target} can't be made for board {board.name}: {error}"
-                ) from None
-        return result
 
     def _file(
         self,
@@ -85,13 +97,21 @@ def load_template(name: str, folder: Path) -> Template:
         name=name,
         folder=folder,
         description=str(settings.get("description", "")),
-        files=_paths(file, settings, "files"),
+        files={target: source for target, (source,) in _paths(file, settings, "files", 1).items()},
         folders=_paths(file, settings, "folders"),
     )
 
 
-def _paths(file: Path, settings: Mapping[str, object], key: str) -> dict[str, str]:
+def _paths(
+    file: Path, settings: Mapping[str, object], key: str, most: int = 0
+) -> dict[str, tuple[str, ...]]:
+    """A table of paths, or, unless `most` is 1, of lists of them."""
     table = settings.get(key, {})
-    if not isinstance(table, dict) or not all(isinstance(path, str) for path in table.values()):
-        raise ToolError(f"{file}: {key} must be a table of paths, found {table!r}")
-    return {str(target): str(source) for target, source in table.items()}
+    found: dict[str, tuple[str, ...]] = {}
+    for target, value in table.items() if isinstance(table, dict) else [("", None)]:
+        given = value if isinstance(value, list) and most != 1 else [value]
+        paths = tuple(path for path in given if isinstance(path, str))
+        if not paths or len(paths) != len(given):
+            raise ToolError(f"{file}: {key} must be a table of paths, found {table!r}")
+        found[str(target)] = paths
+    return found

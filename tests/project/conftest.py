@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from microtvm.project import Built
-from microtvm.target import list_boards
-from tests.project.image import build_tiny
+from tests.project.image import EMULATED, build_tiny
 
 
-@pytest.fixture(scope="session", params=list_boards())
+@pytest.fixture(scope="session", params=["host", *EMULATED])
 def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     """An image with the server; nobody changes it."""
     return build_tiny(str(request.param), tmp_path_factory.mktemp("served") / "p")

@@ -11,7 +11,12 @@ from tests.conftest import require_tool
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE / "tiny"
-EMULATED = [name for name in list_boards() if name != "host"]
+EMULATED = [
+    name
+    for name in list_boards()
+    if load_board(name).platforms[0] == "baremetal" and load_board(name).emulator is not None
+]
+"""Boards whose projects make builds, and which QEMU emulates."""
 
 
 def require_board_tools(board: Board) -> None:

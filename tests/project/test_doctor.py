@@ -24,7 +24,9 @@ def test_real_tools_have_paths_and_versions() -> None:
             assert status.path == (
                 Path(found) if (found := shutil.which(status.tool.program)) else None
             )
-            assert not status.found or status.version[0].isdigit()
+            # simavr's program does not tell.
+            if status.found and status.tool.program != "simavr":
+                assert status.version[0].isdigit()
 
 
 def test_every_board_has_its_tools_in_the_list() -> None:
@@ -40,7 +42,7 @@ def test_nothing_is_found_on_an_empty_path(tmp_path: Path, monkeypatch: pytest.M
     for status in check_tools():
         assert not status.found
         assert status.version == ""
-        assert status.tool.install.startswith("apt-get install ")
+        assert status.tool.install.startswith(("apt-get install ", "see https://"))
 
 
 def test_compiler_without_its_library_is_told_apart(

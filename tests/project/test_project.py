@@ -42,7 +42,10 @@ def copy_of_tiny(folder: Path, **changes: object) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", list_boards())
+MADE = [name for name in list_boards() if load_board(name).platforms[0] in ("baremetal", "host")]
+
+
+@pytest.mark.parametrize("name", MADE)
 def test_project_is_whole_and_knows_itself(name: str, tmp_path: Path) -> None:
     project = create_project(TINY, load_board(name), tmp_path / "p")
     files = {

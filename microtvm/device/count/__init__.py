@@ -4,8 +4,8 @@
 reads what has been counted so far, while QEMU still runs. How the counting works: `plugin.c`.
 """
 
-from microtvm.device.count.argument import plugin_argv
-from microtvm.device.count.build import PluginBuild, build_plugin, load_problem
+from microtvm.device.count.argument import plugin_argv, simavr_argv
+from microtvm.device.count.build import PluginBuild, build_plugin, build_simavr, load_problem
 from microtvm.device.count.reader import Activation, CountReader
 
 __all__ = [
@@ -13,6 +13,8 @@ __all__ = [
     "CountReader",
     "PluginBuild",
     "build_plugin",
+    "build_simavr",
     "load_problem",
     "plugin_argv",
+    "simavr_argv",
 ]

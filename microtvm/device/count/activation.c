@@ -219,6 +219,11 @@ void count_enter(struct count_function *function, const struct count_cells *now)
     state.active++;
 }
 
+bool count_is_active(void)
+{
+    return state.active > 0;
+}
+
 int count_add_function(char *text)
 {
     char *label = NULL;

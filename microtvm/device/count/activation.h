@@ -53,4 +53,6 @@ void count_indirect(void);
 void count_arrive(uint64_t address, const struct count_cells *now);
 void count_enter(struct count_function *function, const struct count_cells *now);
 
+bool count_is_active(void); /* whether a function is being counted */
+
 #endif

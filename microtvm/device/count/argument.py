@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,6 +15,7 @@ from microtvm.device.count.build import plugin_option
 from microtvm.errors import ToolError, UserError
 
 MACHINES = ("EM_ARM", "EM_RISCV")
+"""What the plugin has decoders for."""
 MAX_LABEL_BYTES = 200
 """As in plugin.c, of the quoted label."""
 
@@ -37,7 +38,29 @@ def plugin_argv(
     that it does not have or has twice, and for labels that are too long; ToolError for an image of
     a machine that can't be counted (Cortex-M and RV32 can).
     """
-    addresses = _function_addresses(elf)
+    functions = _functions(elf, labels, MACHINES)
+    table = [f"time={name}:{cycles}" for name, cycles in (timing or {}).items()]
+    return ["-plugin", plugin_option(plugin, [f"out={output.absolute()}", *table, *functions])]
+
+
+def simavr_argv(
+    command: Sequence[str],
+    elf: Path,
+    labels: Mapping[str, str],
+    output: Path,
+    *,
+    bridge: Path,
+) -> list[str]:
+    """The command that runs an AVR image on libsimavr and counts as `plugin_argv` has it, cycles
+    included; `command` is simavr's own, with options -m and -f, and the bridge stands for the
+    program. Raises what `plugin_argv` does."""
+    functions = _functions(elf, labels, ("EM_AVR",))
+    return [str(bridge), *command[1:], f"out={output.absolute()}", *functions]
+
+
+def _functions(elf: Path, labels: Mapping[str, str], machines: Sequence[str]) -> list[str]:
+    """The arguments `fn=` of both, in the order of the labels."""
+    addresses = _function_addresses(elf, machines)
     functions = []
     for label, symbol in labels.items():
         quoted = quote(label, safe="")
@@ -47,21 +70,21 @@ def plugin_argv(
                 f"1 to {MAX_LABEL_BYTES} are possible"
             )
         functions.append(f"fn={_address(elf, symbol, addresses):x}:{quoted}")
-    table = [f"time={name}:{cycles}" for name, cycles in (timing or {}).items()]
-    return ["-plugin", plugin_option(plugin, [f"out={output.absolute()}", *table, *functions])]
+    return functions
 
 
-def _function_addresses(elf: Path) -> dict[str, set[int]]:
+def _function_addresses(elf: Path, machines: Sequence[str]) -> dict[str, set[int]]:
     """Entry addresses by symbol, without the bit that marks Thumb code."""
     addresses: dict[str, set[int]] = {}
     try:
         with elf.open("rb") as stream:
             image = ELFFile(stream)
             machine = image["e_machine"]
-            if machine not in MACHINES or image.elfclass != 32:
+            if machine not in machines or image.elfclass != 32:
                 raise ToolError(
                     f"can't count in {elf}: {machine} with {image.elfclass} bits; "
-                    "32-bit Arm (Cortex-M) and RISC-V images can be counted"
+                    f"32-bit {' and '.join(m.removeprefix('EM_') for m in machines)} "
+                    "images can be counted"
                 )
             mask = ~1 if machine == "EM_ARM" else ~0
             for section in image.iter_sections():
@@ -70,7 +93,9 @@ def _function_addresses(elf: Path) -> dict[str, set[int]]:
                 for symbol in section.iter_symbols():
                     defined = symbol["st_shndx"] != "SHN_UNDEF"
                     if defined and symbol["st_info"]["type"] in ("STT_FUNC", "STT_NOTYPE"):
-                        addresses.setdefault(symbol.name, set()).add(symbol["st_value"] & mask)
+                        # What GCC adds where its link-time optimiser makes a static function known.
+                        name = symbol.name.partition(".lto_priv.")[0]
+                        addresses.setdefault(name, set()).add(symbol["st_value"] & mask)
     except OSError as error:
         raise UserError(f"can't read {elf}: {error.strerror}") from error
     except ELFError as error:

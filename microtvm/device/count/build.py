@@ -25,6 +25,8 @@ HEADERS = ("activation.h", "block.h", "decode.h", "qemu_api.h", "timing.h")
 FLAGS = ("-std=c99", "-O2", "-shared", "-fPIC", "-fvisibility=hidden")
 # QEMU provides its functions when it loads the plugin; ELF linkers allow that anyway.
 DARWIN_FLAGS = ("-Wl,-undefined,dynamic_lookup",)
+SIMAVR_SOURCES = ("simavr.c", "activation.c")
+SIMAVR_FLAGS = ("-std=c99", "-O2")
 BUILD_TIMEOUT_S = 120.0
 LOAD_TIMEOUT_S = 30.0
 
@@ -45,16 +47,33 @@ def build_plugin() -> PluginBuild:
     own and renames it into place. Never raises for a missing compiler or an unwritable cache:
     counts are then simply not to be had, and the reason says why.
     """
+    flags = FLAGS + (DARWIN_FLAGS if sys.platform == "darwin" else ())
+    return _build("count-{}.so", "the counting plugin", flags, SOURCES)
+
+
+def build_simavr() -> PluginBuild:
+    """The program that runs AVR images on libsimavr, built as `build_plugin` does; the library and
+    its headers must be installed."""
+    return _build("simavr-{}", "the bridge to simavr", SIMAVR_FLAGS, SIMAVR_SOURCES, ("-lsimavr",))
+
+
+def _build(
+    name: str,
+    what: str,
+    flags: tuple[str, ...],
+    sources: tuple[str, ...],
+    libraries: tuple[str, ...] = (),
+) -> PluginBuild:
     compiler = _host_compiler()
     if compiler is None:
         return PluginBuild(None, "no host C compiler: set CC, or install cc, gcc or clang")
-    flags = FLAGS + (DARWIN_FLAGS if sys.platform == "darwin" else ())
     try:
-        target = _cache_folder() / f"count-{_digest(compiler, flags)}.so"
+        digest = _digest((compiler, *flags, *libraries), (*sources, *HEADERS))
+        target = _cache_folder() / name.format(digest)
         if not target.is_file():
-            return _compile(compiler, flags, target)
+            return _compile(compiler, flags, target, sources, libraries)
     except OSError as error:
-        return PluginBuild(None, f"can't build the counting plugin: {error}")
+        return PluginBuild(None, f"can't build {what}: {error}")
     return PluginBuild(target)
 
 
@@ -109,24 +128,30 @@ def _source_folder() -> Path:
     return Path(__file__).resolve().parent
 
 
-def _digest(compiler: str, flags: tuple[str, ...]) -> str:
+def _digest(words: tuple[str, ...], files: tuple[str, ...]) -> str:
     digest = hashlib.sha256()
-    for part in (compiler, *flags, sys.platform, platform.machine()):
+    for part in (*words, sys.platform, platform.machine()):
         digest.update(part.encode() + b"\0")
-    for name in SOURCES + HEADERS:
+    for name in files:
         digest.update((_source_folder() / name).read_bytes() + b"\0")
     return digest.hexdigest()[:16]
 
 
-def _compile(compiler: str, flags: tuple[str, ...], target: Path) -> PluginBuild:
+def _compile(
+    compiler: str,
+    flags: tuple[str, ...],
+    target: Path,
+    names: tuple[str, ...],
+    libraries: tuple[str, ...],
+) -> PluginBuild:
     target.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=target.stem, suffix=".tmp", dir=target.parent)
     os.close(handle)
     partial = Path(name)
     try:
-        sources = [str(_source_folder() / source) for source in SOURCES]
+        sources = [str(_source_folder() / name) for name in names]
         result = subprocess.run(
-            [compiler, *flags, "-o", str(partial), *sources],
+            [compiler, *flags, "-o", str(partial), *sources, *libraries],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -135,6 +160,8 @@ def _compile(compiler: str, flags: tuple[str, ...], target: Path) -> PluginBuild
         )
         if result.returncode != 0:
             return PluginBuild(None, f"{compiler} failed: {result.stderr.strip()}")
+        # What mkstemp makes can't be run.
+        partial.chmod(0o755)
         partial.replace(target)
     except subprocess.TimeoutExpired:
         return PluginBuild(None, f"{compiler} took more than {BUILD_TIMEOUT_S:.0f} s")
