@@ -20,6 +20,7 @@ from microtvm.device.count import (
     simavr_argv,
 )
 from microtvm.errors import DeviceError, UserError
+from microtvm.isa.schedule import Choice
 from microtvm.lower.budget import DEFAULT_BUDGET
 from microtvm.npz import Inputs, random_inputs
 from microtvm.pipeline import compile_model, is_taken
@@ -120,6 +121,7 @@ def prepare(
     fold_channels: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
     planner: str = "auto",
+    schedules: Path | Mapping[str, Choice] | None = None,
 ) -> Project:
     """A model file to a built project for `board` in `folder`, which must be new or empty.
 
@@ -142,6 +144,7 @@ def prepare(
         fold_channels=fold_channels,
         flash_budget=flash_budget,
         planner=planner,
+        schedules=schedules,
     )
     library = folder / "library"
     compiled.library.write(library)

@@ -6,7 +6,7 @@ STAGE` prints it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +17,10 @@ from microtvm.errors import UserError
 from microtvm.frontend import load_model
 from microtvm.graph.ir import Graph
 from microtvm.graph.text import print_graph
-from microtvm.lower.budget import DEFAULT_BUDGET, FlashBudget, choose
-from microtvm.lower.kernel import Kernel, lower_group
+from microtvm.isa.schedule import Choice
+from microtvm.lower.budget import DEFAULT_BUDGET, Budgeted, FlashBudget, choose
+from microtvm.lower.choices import Choices
+from microtvm.lower.kernel import Kernel, small_groups
 from microtvm.memory.picture import picture
 from microtvm.ops.verify import verify
 from microtvm.passes import FOLD_CHANNELS, PASSES
@@ -39,6 +41,7 @@ class Compiled:
     fused: Fused
     kernels: tuple[Kernel, ...]
     layout: Layout
+    budgeted: Budgeted
 
 
 def compile_model(
@@ -50,6 +53,7 @@ def compile_model(
     strip_edges: bool = False,
     fold_channels: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
+    schedules: Path | Mapping[str, Choice] | None = None,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A model file to a model library for a CPU.
@@ -69,6 +73,7 @@ def compile_model(
         planner=planner,
         fold_channels=fold_channels,
         flash_budget=flash_budget,
+        schedules=schedules,
         dump=dump,
     )
 
@@ -81,17 +86,20 @@ def compile_graph(
     planner: str = "auto",
     fold_channels: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
+    schedules: Path | Mapping[str, Choice] | None = None,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A verified graph to a model library; see `compile_model`."""
     budget = FlashBudget.of(flash_budget)
+    stored = Choices.of(schedules)
     graph = transform(graph, fold_channels=fold_channels, dump=dump)
     fused = fuse(graph)
     dump("fuse", "\n".join(f"{g.name}: {', '.join(n.name for n in g.nodes)}" for g in fused.groups))
-    choices = choose(graph, fused.groups, cpu, budget)
+    fixed = stored.checked(graph, fused.groups, cpu, small_groups(graph, fused.groups))
+    budgeted = choose(graph, fused.groups, cpu, budget, fixed)
     kernels = tuple(
-        lower_group(graph, group, cpu, choice)
-        for group, choice in zip(fused.groups, choices, strict=True)
+        stored.lower(graph, group, cpu, choice)
+        for group, choice in zip(fused.groups, budgeted.choices, strict=True)
     )
     dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
     layout = lay_out(fused, kernels, planner=planner)
@@ -99,7 +107,7 @@ def compile_graph(
     chosen = check_prefix(prefix or graph.name)
     library = generate(fused, kernels, layout, chosen, cpu.name, Dialect.of(cpu))
     dump("c", library.files[f"{library.prefix}.c"])
-    return Compiled(library, graph, fused, kernels, layout)
+    return Compiled(library, graph, fused, kernels, layout, budgeted)
 
 
 def transform(

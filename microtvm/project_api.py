@@ -20,7 +20,9 @@ from microtvm.attach import Place
 from microtvm.device import Plan, Session, Timing, Transport
 from microtvm.device.flash_run import Line
 from microtvm.inference import prefix_of
+from microtvm.isa.schedule import Choice
 from microtvm.lower.budget import DEFAULT_BUDGET
+from microtvm.lower.choices import refuse_schedules
 from microtvm.pipeline import compile_model
 from microtvm.project import (
     Built,
@@ -69,6 +71,7 @@ def generate_project(
     strip_edges: bool = False,
     fold_channels: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
+    schedules: Path | Mapping[str, Choice] | None = None,
 ) -> Project:
     """Writes a project that serves a model on a board into `folder`, which must be new or empty; an
     earlier project there is replaced with `force`.
@@ -81,7 +84,9 @@ def generate_project(
     data = load_board(board) if isinstance(board, str) else board
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary:
         library = model
-        if not model.is_dir():
+        if model.is_dir():
+            refuse_schedules(model, schedules)
+        else:
             library = Path(temporary)
             compiled = compile_model(
                 model,
@@ -90,6 +95,7 @@ def generate_project(
                 strip_edges=strip_edges,
                 fold_channels=fold_channels,
                 flash_budget=flash_budget,
+                schedules=schedules,
             )
             compiled.library.write(library)
         return create_project(

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import click
 
-from microtvm.cli import board, diff, export, flash, model, profile, project, run
+from microtvm.cli import board, diff, export, flash, model, profile, project, run, schedules
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
@@ -29,6 +29,7 @@ for command in (
     diff.diff,
     model.compile_,
     model.check,
+    schedules.schedules,
     project.create,
     project.build,
     export.export,

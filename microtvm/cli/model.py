@@ -12,6 +12,7 @@ from microtvm.check import Check, check_model
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import compile_options
 from microtvm.inference import prefix_of
+from microtvm.lower.budget import Budgeted
 from microtvm.lower.kernel import Kernel
 from microtvm.memory import PLANNERS
 from microtvm.pipeline import STAGES, compile_model
@@ -83,6 +84,11 @@ def compile_(
                 "lower_bound_bytes": metadata["lower_bound_bytes"],
                 "planner": metadata["planner"],
                 "weights_bytes": metadata["weights_bytes"],
+                "flash_budget": {
+                    "limit_bytes": compiled.budgeted.limit_bytes,
+                    "offered": compiled.budgeted.offered,
+                    "enlarged": compiled.budgeted.enlarged,
+                },
                 "operators": len(metadata["operators"]),
                 **({"dump": "\n".join(dumped)} if dump_after else {}),
             }
@@ -103,7 +109,18 @@ def compile_(
             ),
             ("weights", f"{metadata['weights_bytes']:,}"),
             *_weights_by_template(compiled.kernels),
+            ("flash budget", _budget(compiled.budgeted, cpu_name)),
         ],
+    )
+
+
+def _budget(found: Budgeted, cpu: str) -> str:
+    """What the flash budget did, in words."""
+    if not found.offered:
+        return f"no effect: on {cpu} larger weights make none of these kernels faster"
+    return (
+        f"{found.enlarged} of {found.offered} kernels have larger, faster weights; "
+        f"at most {found.limit_bytes:,}"
     )
 
 

@@ -31,6 +31,13 @@ _OPTIONS = (
         help="What weights may take in flash, where more of it makes the model faster: "
         "a multiple of their size in int8, or bytes such as 200K or 1M.",
     ),
+    click.option(
+        "--schedules",
+        metavar="FILE",
+        type=click.Path(path_type=Path),
+        help="Schedule kernels as this file says: a metadata.json of an earlier compile, or what "
+        "`microtvm schedules --json` wrote, edited or not.",
+    ),
 )
 
 

@@ -25,6 +25,7 @@ from microtvm.cli.option import compile_options, place_options, platform_options
 from microtvm.device import find_port, load_metadata
 from microtvm.errors import UserError
 from microtvm.inference import RunResult, prepare, run_project
+from microtvm.lower.choices import refuse_schedules
 from microtvm.npz import check_writable, load_inputs, save_outputs
 from microtvm.project import Project, Value, build_project, by_step, load_project
 from microtvm.target import Board, load_board
@@ -107,6 +108,7 @@ def built_project(
     `compile_options`; and the options of the steps that are left. What the board lacks to run it is
     said before."""
     if target.is_dir():
+        refuse_schedules(target, compiling.get("schedules"))
         project = load_project(target)
         if wanted.board is not None or wanted.platform:
             raise UserError(

@@ -414,6 +414,7 @@ class _Writer:
                 "macs": k.macs,
                 "template": k.choice.template,
                 "knobs": dict(k.choice.knobs),
+                "expression": list(k.program.notes),
             }
             for k, f in zip(self.kernels, self.functions, strict=True)
         ]

@@ -47,13 +47,15 @@ TEMPLATES: tuple[Template, ...] = (
 
 LAST = TEMPLATES[-1].name
 
+BY_NAME = {t.name: t for t in TEMPLATES}
+
 
 @dataclass(frozen=True)
 class Choice:
     """How one kernel is scheduled: data, which can be stored.
 
     `template` names one (by default the first that takes the expression and needs no name);
-    `knobs` are those that shall differ from the template's defaults.
+    `knobs` are those that shall differ from the template's defaults, or all of them.
     """
 
     template: str = ""
@@ -97,8 +99,9 @@ def alternatives(make: Callable[[], Schedule], cpu: Cpu) -> list[tuple[Choice, C
     expression = Expression(make())
     found: list[tuple[Choice, Cost]] = []
     for template in sorted(TEMPLATES, key=lambda t: t.name != default.template):
-        usable = all(cpu.has(f) for f in template.needs)
-        if not usable or not (template.by_name or template.name == default.template):
+        if not (template.by_name or template.name == default.template):
+            continue
+        if not all(cpu.has(f) for f in template.needs):
             continue
         # The product's first element has all defaults.
         for values in itertools.product(*template.space.values()):

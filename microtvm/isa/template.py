@@ -74,7 +74,9 @@ class Template:
     def knobs(self, given: Mapping[str, Knob]) -> dict[str, Knob]:
         """The given knobs, and defaults for the others; ScheduleError outside the space."""
         for name, value in given.items():
-            if value not in self.space.get(name, ()):
+            # True is no 1 here, nor is 4.0 a 4.
+            allowed = self.space.get(name, ())
+            if not any(type(v) is type(value) and v == value for v in allowed):
                 known = ", ".join(f"{k} in {list(v)}" for k, v in self.space.items())
                 raise ScheduleError(
                     f"template {self.name} has no knob {name} of value {value!r}",

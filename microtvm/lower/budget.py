@@ -8,7 +8,7 @@ chosen that save the most instructions and together stay within the budget.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,20 +82,67 @@ class FlashBudget:
         return limit - plain_bytes
 
 
-def choose(graph: Graph, groups: Sequence[Group], cpu: Cpu, budget: FlashBudget) -> list[Choice]:
+@dataclass(frozen=True)
+class Budgeted:
+    """What a budget came to: the choice for each group, and what there was to choose."""
+
+    choices: tuple[Choice, ...]
+    limit_bytes: int
+    """For all weights, in the forms that were chosen. What fills the last tile is not counted."""
+    offered: int
+    """Groups that are faster with larger weights, in one of the forms that the core has."""
+    enlarged: int
+    """Those of them whose weights are larger."""
+
+
+def choose(
+    graph: Graph,
+    groups: Sequence[Group],
+    cpu: Cpu,
+    budget: FlashBudget,
+    fixed: Mapping[str, Choice] | None = None,
+) -> Budgeted:
     """How each group is scheduled, so that all weights together stay within the budget.
 
-    Small groups share their code, and stay as they are.
+    Small groups share their code, and stay as they are. `fixed` groups are scheduled as they say;
+    what their weights take more leaves less for the others.
     """
+    fixed = {} if fixed is None else fixed
     small = small_groups(graph, groups)
     plain = sum(a.nbytes for a in graph.constants.values() if a.dtype == np.int8)
     extra = budget.extra(plain)
-    offers = [[] if group.name in small else _offers(graph, group, cpu) for group in groups]
-    taken = best([[cost for _, cost in offer] for offer in offers], extra)
-    return [
-        offer[k][0] if k else Choice(small=group.name in small)
-        for group, offer, k in zip(groups, offers, taken, strict=True)
+    offers = [
+        [] if group.name in small and group.name not in fixed else _offers(graph, group, cpu)
+        for group in groups
     ]
+    for k, group in enumerate(groups):
+        if group.name in fixed:
+            extra = max(0, extra - _grown(offers[k], fixed[group.name]))
+            offers[k] = []
+    costs = [[cost for _, cost in offer] for offer in offers]
+    taken = best(costs, extra)
+    return Budgeted(
+        tuple(
+            fixed.get(group.name) or (offer[k][0] if k else Choice(small=group.name in small))
+            for group, offer, k in zip(groups, offers, taken, strict=True)
+        ),
+        limit_bytes=plain + budget.extra(plain),
+        offered=sum(any(_is_larger(c, offer[0]) for c in offer) for offer in costs),
+        enlarged=sum(k > 0 and _is_larger(c[k], c[0]) for c, k in zip(costs, taken, strict=True)),
+    )
+
+
+def _is_larger(cost: Cost, default: Cost) -> bool:
+    """Whether a form of the weights takes more of the budget, and fewer instructions."""
+    return cost.weight_bytes > default.weight_bytes and cost.instructions < default.instructions
+
+
+def _grown(offer: Sequence[tuple[Choice, Cost]], choice: Choice) -> int:
+    """Bytes that a choice takes more than the default; 0 where that is not known."""
+    for offered, cost in offer:
+        if offered.template == choice.template and offered.knobs == choice.knobs:
+            return max(0, cost.weight_bytes - offer[0][1].weight_bytes)
+    return 0
 
 
 def _offers(graph: Graph, group: Group, cpu: Cpu) -> list[tuple[Choice, Cost]]:

@@ -9,7 +9,7 @@ from functools import cached_property
 from microtvm import te
 from microtvm.errors import IRError, ScheduleError
 from microtvm.graph.ir import Graph, Node, TensorType
-from microtvm.isa.schedule import LAST, Choice, apply
+from microtvm.isa.schedule import BY_NAME, LAST, Choice, apply
 from microtvm.lower.in_place import overwritable
 from microtvm.lower.overlap import distance
 from microtvm.lower.slices import by_slices
@@ -39,7 +39,7 @@ class Kernel:
     macs: int
     """Multiply-accumulates of one run, padding counted."""
     choice: Choice = field(default_factory=Choice)
-    """The template that scheduled it, and its knobs other than defaults; none for a user's own."""
+    """The template that scheduled it, with all its knobs; none for a user's own."""
 
     @cached_property
     def overlaps(self) -> tuple[int | None, ...]:
@@ -70,7 +70,7 @@ def small_groups(graph: Graph, groups: Sequence[Group]) -> set[str]:
     """
     alike: dict[object, list[Group]] = {}
     for group in groups:
-        alike.setdefault(_notes(graph, group), []).append(group)
+        alike.setdefault(notes_of(graph, group), []).append(group)
     macs = {key: sum(_macs(graph, g) for g in found) for key, found in alike.items()}
     most = SMALL * sum(macs.values())
     return {g.name for key, found in alike.items() if macs[key] < most for g in found}
@@ -118,7 +118,7 @@ def lower_group(graph: Graph, group: Group, cpu: Cpu, choice: Choice | None = No
     """The loop program of one group for a core; `choice` says how it is scheduled."""
     made = GroupExpression.of(graph, group)
     asked = choice or Choice()
-    taken, program = _scheduled(made, cpu, asked, group.name, _notes(graph, group))
+    taken, program = _scheduled(made, cpu, asked, group.name, notes_of(graph, group))
     macs = _macs(graph, group)
     in_place = overwritable(program, program.params[: len(made.args)])
     return Kernel(group, program, in_place, macs, taken)
@@ -144,7 +144,8 @@ def _scheduled(
             refused.append(template)
             choice = Choice(small=choice.small)
         else:
-            return replace(choice, template=template), program
+            knobs = BY_NAME[template].knobs(choice.knobs if choice.template else {})
+            return replace(choice, template=template, knobs=knobs), program
 
 
 def _shapes_now(
@@ -185,7 +186,8 @@ def describe(t: TensorType) -> str:
     return f"{t.dtype}[{','.join(map(str, t.shape))}]"
 
 
-def _notes(graph: Graph, group: Group) -> tuple[str, ...]:
+def notes_of(graph: Graph, group: Group) -> tuple[str, ...]:
+    """What a group computes: for each node its operator, types and attributes."""
     return tuple(_note(graph, node) for node in group.nodes)
 
 

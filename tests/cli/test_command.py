@@ -159,6 +159,41 @@ def test_weights_grow_within_a_budget(
         assert sum(found) == taken
     assert "dsp.winograd_product (4 operators)" in text
     assert "dsp.gather_product (1 operator)" in text
+    assert f"{taken} of 4 kernels have larger, faster weights" in text
+
+
+def test_a_budget_without_effect_says_so(cli: CommandLine, tmp_path: Path) -> None:
+    words = ("compile", DIGITS, "--cpu", "cortex-m3", "--flash-budget", "1", "-o", tmp_path)
+    assert "no effect: on cortex-m3 larger weights make none of these kernels" in cli.ok(*words).out
+    found = cli.ok(*words, "--json").json["flash_budget"]
+    assert found.pop("limit_bytes") > 0
+    assert found == {"offered": 0, "enlarged": 0}
+
+
+def test_schedules_are_listed_edited_and_given_back(cli: CommandLine, tmp_path: Path) -> None:
+    """Every command that compiles takes them; what is compiled already is refused."""
+    text = cli.ok("schedules", DIGITS, "--cpu", "host").out
+    assert "unroll 16 (1, 4, 8, 32)" in text
+    assert "behind a knob its value" in text
+    found = cli.ok("schedules", DIGITS, "--cpu", "host", "--json").json
+    first = found["operators"][0]
+    assert first["template"] == "generic"
+    first["knobs"]["unroll"] = 4
+    file = tmp_path / "schedules.json"
+    file.write_text(json.dumps(found))
+    words = ("--schedules", file)
+    cli.ok("compile", DIGITS, "--cpu", "host", "-o", tmp_path / "library", *words)
+    cli.ok("create", DIGITS, "--board", "host", "-o", tmp_path / "project", *words)
+    cli.ok("run", DIGITS, "--board", "host", "--keep", tmp_path / "kept", *words)
+    for folder in ("library", "project/model", "kept/library"):
+        chosen = read_library(tmp_path / folder).metadata["operators"][0]
+        assert chosen["knobs"] == first["knobs"]
+    assert "did you mean" not in cli.refused("compile", DIGITS, "--schedules", DIGITS)
+    for command in (
+        ("run", tmp_path / "project"),
+        ("create", tmp_path / "library", "--board", "host", "-o", tmp_path / "p"),
+    ):
+        assert "is compiled already, and --schedules" in cli.refused(*command, *words)
 
 
 @pytest.mark.parametrize("budget", ["none", "0.5", "1K"])
@@ -191,7 +226,17 @@ def test_doctor_finds_a_tool(cli: CommandLine) -> None:
 def test_version_and_help(cli: CommandLine) -> None:
     assert cli.ok("--version").out == f"microtvm, version {VERSION}\n"
     text = cli.ok("--help").out
-    for command in ("run", "profile", "compile", "check", "create", "build", "boards", "doctor"):
+    for command in (
+        "run",
+        "profile",
+        "compile",
+        "check",
+        "schedules",
+        "create",
+        "build",
+        "boards",
+        "doctor",
+    ):
         assert f"\n  {command} " in text
         assert cli.ok(command, "-h").out.startswith(f"Usage: microtvm {command} ")
 

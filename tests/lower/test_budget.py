@@ -123,13 +123,14 @@ def test_choices_for_a_graph() -> None:
     graph = random_convolutions(5, 6)
     groups = fuse(graph).groups
     small = [Choice(small=group.name in small_groups(graph, groups)) for group in groups]
-    assert choose(graph, groups, load_cpu("host"), FlashBudget(8)) == small
-    none, some, most = (
-        sum(c.knobs.get("stored", False) for c in choose(graph, groups, M4, FlashBudget(factor)))
-        for factor in (1, 2, 8)
-    )
-    assert 0 == none < some < most
-    chosen = choose(graph, groups, M4, FlashBudget(16))
+    nothing = choose(graph, groups, load_cpu("host"), FlashBudget(8))
+    assert (nothing.choices, nothing.offered, nothing.enlarged) == (tuple(small), 0, 0)
+    none, some, most = (choose(graph, groups, M4, FlashBudget(factor)) for factor in (1, 2, 8))
+    assert 0 == none.enlarged < some.enlarged < most.enlarged <= none.offered == most.offered
+    for found in (none, some, most):
+        stored = sum(c.knobs.get("stored", False) for c in found.choices)
+        assert stored == found.enlarged
+    chosen = choose(graph, groups, M4, FlashBudget(16)).choices
     assert any(c.small for c in small)
     assert all(c == s for c, s in zip(chosen, small, strict=True) if s.small)
 
@@ -143,3 +144,17 @@ def test_a_model_within_its_budget() -> None:
         weights[taken] = library.metadata["weights_bytes"]
     assert list(weights) == [0, 3, 4]
     assert weights[0] < weights[3] < weights[0] + 77_360 // 2 < weights[4] < 250 << 10
+
+
+@pytest.mark.parametrize("cpu", ["cortex-m55", "cortex-m3", "cortex-m0", "rv32imc", "host"])
+def test_other_cores_have_one_form_of_weights(cpu: str) -> None:
+    """They load and extend a byte in one instruction, or multiply bytes: larger ones gain nothing.
+
+    So no template there has a cost, the budget has nothing to choose, and does not change the code.
+    """
+    made = [
+        compile_model(model_file("resnet8_int8"), load_cpu(cpu), flash_budget=b) for b in (1, 8)
+    ]
+    assert [(m.budgeted.offered, m.budgeted.enlarged) for m in made] == [(0, 0)] * 2
+    assert made[0].library.files == made[1].library.files
+    assert made[0].budgeted.limit_bytes < made[1].budgeted.limit_bytes
