@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
 import itertools
-import os
 import sys
 from dataclasses import replace
 
@@ -14,18 +12,10 @@ from hypothesis import strategies as st
 
 from microtvm.errors import IRError, ToolError, UserError
 from microtvm.memory import PLANNERS, Ahead, Plan, Request, check_plan, lower_bound_bytes, plan
+from tests.conftest import require_module
 from tests.memory.strategy import overlaps, requests, smallest_total
 
 FAST = [name for name in PLANNERS if name != "exact"]
-
-
-def require_solver() -> None:
-    """As for a tool: without it a test is skipped, or fails under CI=true."""
-    if importlib.util.find_spec("ortools") is None:
-        reason = "ortools is not installed"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
 
 
 @pytest.mark.parametrize("planner", [name for name in FAST if name != "auto"])
@@ -44,7 +34,7 @@ def test_climbed_plans_hold(wanted: list[Request]) -> None:
 @settings(max_examples=25, deadline=None)
 @given(wanted=requests(max_count=10))
 def test_exact_plans_hold(wanted: list[Request]) -> None:
-    require_solver()
+    require_module("ortools")
     _hold("exact", wanted)
 
 
@@ -84,7 +74,7 @@ def _most_alive(wanted: list[Request]) -> int:
 @settings(max_examples=40, deadline=None)
 @given(wanted=requests(max_count=5, max_size_bytes=12))
 def test_exact_is_the_smallest(wanted: list[Request]) -> None:
-    require_solver()
+    require_module("ortools")
     optimum = smallest_total(wanted)
     exact = plan(wanted, "exact")
     assert exact.total_bytes == exact.lower_bound_bytes == optimum
@@ -210,7 +200,7 @@ def test_what_greedy_misses_is_found() -> None:
 
 
 def test_the_solver_raises_the_bound() -> None:
-    require_solver()
+    require_module("ortools")
     live = lower_bound_bytes(ABOVE_BOUND)
     exact = plan(ABOVE_BOUND, "exact")
     assert exact.total_bytes == smallest_total(ABOVE_BOUND) == exact.lower_bound_bytes > live
