@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,9 @@ MODELS = (
 )
 CORTEX_M4 = "qemu-mps2-an386"
 CORTEX_M55 = "qemu-mps3-an547"
+
+# Cores without vectors: a Cortex-M3, code for a Cortex-M0 on the same machine, and RV32IMC.
+SMALL_CORES = ("qemu-mps2-an385", "qemu-mps2-an385-m0", "qemu-riscv32")
 
 MOST_CODE_BYTES = 24_576
 MOST_TENSOR_BYTES = {
@@ -60,9 +63,9 @@ MOST_INSTRUCTIONS = {
         "resnet8_fp32": 18_752_448,
     },
     # Of cores without vectors: 2.6 a MAC on the Cortex-M3, 4 on RV32IMC, 6 of Armv6-M code.
-    "qemu-mps2-an385": {"kws_int8": 6_907_596, "resnet8_int8": 32_504_243},
-    "qemu-riscv32": {"kws_int8": 10_627_072},
-    "qemu-mps2-an385-m0": {"kws_int8": 15_940_608},
+    SMALL_CORES[0]: {"kws_int8": 6_907_596, "resnet8_int8": 32_504_243},
+    SMALL_CORES[1]: {"kws_int8": 15_940_608},
+    SMALL_CORES[2]: {"kws_int8": 10_627_072},
 }
 MOST_CYCLES = {
     CORTEX_M4: {
@@ -149,6 +152,13 @@ class Measurement:
             "flash_bytes": self.flash_bytes,
             "ram_bytes": self.ram_bytes,
         }
+
+    @staticmethod
+    def of_json(content: Mapping[str, Any]) -> Measurement:
+        """What `as_json` wrote, without the profile."""
+        names = {f.name for f in dataclasses.fields(Measurement)}
+        fields = {name: value for name, value in content.items() if name in names}
+        return Measurement(**{**fields, "peer": Peer(**content["peer"]), "profile": None})
 
 
 def load_peers() -> dict[tuple[str, str], Peer]:

@@ -25,7 +25,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.measure import (
     CORTEX_M4,
-    CORTEX_M55,
     MODELS,
     Measurement,
     Target,
@@ -34,7 +33,7 @@ from benchmarks.measure import (
     targets,
 )
 from benchmarks.picture import draw, require_matplotlib
-from benchmarks.readme import PICTURE, update_readme
+from benchmarks.readme import IN_README, PICTURE, update_readme
 from microtvm.errors import FitError, MicrotvmError
 from microtvm.target import list_boards
 
@@ -176,16 +175,15 @@ def main(
         raise click.UsageError("--update-readme chooses models and boards itself")
     if update_readme or picture is not None:
         require_matplotlib(picture)
-    if update_readme:
-        boards = (CORTEX_M4, CORTEX_M55)
     console = Console(highlight=False)
     if not console.is_terminal:
         console = Console(highlight=False, width=200)
     log = Console(stderr=True, highlight=False)
     folder = default_models() if models is None else models
     found: dict[str, list[Measurement]] = {}
-    for board in boards or [name for name in list_boards() if name != "host"]:
-        rows = run(folder, chosen or MODELS, board, log)
+    wanted = dict.fromkeys(boards or [b for b in list_boards() if b != "host"], chosen or MODELS)
+    for board, names in (IN_README if update_readme else wanted).items():
+        rows = run(folder, names, board, log)
         if rows:
             print_board(console, board, rows)
             found[board] = rows
