@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from microtvm.lower.slices import by_slices
 from microtvm.te.layout import strides_of
-from microtvm.tir.expr import BinOp, Expr, Read
-from microtvm.tir.simplify import Linear
+from microtvm.tir.dtype import dtype_range
+from microtvm.tir.expr import Expr, IntImm, Read
+from microtvm.tir.intrinsic import Interval
+from microtvm.tir.simplify import Analyzer, Linear
 from microtvm.tir.stmt import (
     Alloc,
     Buffer,
+    For,
+    If,
     IntrinsicCall,
     Let,
     Operand,
@@ -22,7 +27,7 @@ from microtvm.tir.stmt import (
     statement_expressions,
     walk,
 )
-from microtvm.tir.traversal import post_order
+from microtvm.tir.traversal import post_order, substitute, uses
 
 
 def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
@@ -31,7 +36,8 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
     Every element of such an input is read before the output's element at its place is written, for
     the first and last time: whatever is read stands in one block with a later store to the same
     place, and no store depends on what the output holds. Empty where there are several outputs, or
-    where elements are stored twice: by a reduction into memory, or by tiles that overlap.
+    where elements are stored twice, by a reduction into memory or by tiles that overlap, unless the
+    program goes by slices (`by_slices`).
     """
     if len(program.outputs) != 1:
         return ()
@@ -39,33 +45,57 @@ def overwritable(program: Program, inputs: Sequence[Buffer]) -> tuple[int, ...]:
     for stmt in walk(program.body):
         if isinstance(stmt, IntrinsicCall) and not _in_step(stmt, output):
             return ()
-        if isinstance(stmt, Store) and stmt.buffer is output and _overlaps(stmt.indices):
-            return ()
         if any(r.source is output for r in _reads(statement_expressions(stmt))):
             return ()
+    # A program stores every element of its output: with no more stores than those, each once.
+    once = _stores(program.body, output, {}) <= output.elements
     return tuple(
         k
         for k, x in enumerate(inputs)
         if x.elements == output.elements
         and x.size_bytes == output.size_bytes
-        and (_follows(program.body, x, output) or by_slices(program, x, output))
+        and ((once and _follows(program.body, x, output)) or by_slices(program, x, output))
     )
 
 
 def _in_step(call: IntrinsicCall, output: Buffer) -> bool:
-    """Whether a call stores each element of the output once, after what it reads there, if any."""
+    """Whether a call stores elements of the output after what it reads there, if any."""
     first = call.operands[0]
     places = [o for o in call.operands if o.buffer is output]
-    return not places or (
-        call.intrinsic.in_step and places == [first] and not _overlaps(first.indices)
+    return not places or (call.intrinsic.in_step and places == [first])
+
+
+def _stores(stmt: Stmt, output: Buffer, known: dict[Expr, Expr]) -> int:
+    """The most elements of the output that a statement stores, an element counted each time.
+
+    `known` has the values of variables around it that say how often a loop runs.
+    """
+    if isinstance(stmt, Store):
+        return int(stmt.buffer is output)
+    if isinstance(stmt, IntrinsicCall):
+        shapes = stmt.intrinsic.operand_shapes(stmt)
+        return sum(
+            math.prod(shape)
+            for operand, shape in zip(stmt.operands, shapes, strict=True)
+            if operand.buffer is output
+        )
+    inside = inner_statements(stmt)
+    if isinstance(stmt, If):
+        return max(_stores(s, output, known) for s in inside)
+    if not isinstance(stmt, For):
+        return sum(_stores(s, output, known) for s in inside)
+    begin, extent = (_bounds(e, known) for e in (stmt.begin, stmt.extent))
+    if not any(isinstance(s, For) and uses(s.extent, (stmt.var,)) for s in walk(stmt.body)):
+        return extent[1] * _stores(stmt.body, output, known)
+    return sum(
+        _stores(stmt.body, output, {**known, stmt.var: IntImm(begin[0] + k)})
+        for k in range(extent[1])
     )
 
 
-def _overlaps(indices: Sequence[Expr]) -> bool:
-    """Whether a place is where a tile that overlaps another one may lie."""
-    return any(
-        isinstance(n, BinOp) and n.op in ("min", "max") for i in indices for n in post_order(i)
-    )
+def _bounds(expr: Expr, known: dict[Expr, Expr]) -> Interval:
+    """The smallest and largest value of an integer, whose type bounds it if nothing else does."""
+    return Analyzer().bounds(substitute(expr, known)) or dtype_range(expr.dtype)
 
 
 def _same_place(call: IntrinsicCall, operand: Operand, output: Buffer) -> bool:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from microtvm import te
 from microtvm.codegen.layout import lay_out
 from microtvm.frontend import load_model
 from microtvm.lower.in_place import overwritable
@@ -28,6 +30,7 @@ from microtvm.tir.stmt import (
     sequence,
 )
 from tests.golden.mlperf import model_file
+from tests.lower.written_over import harmed
 
 N = 8
 A, B = Buffer("a", (2, 4), "int8"), Buffer("b", (N,), "int8")
@@ -138,13 +141,13 @@ def test_a_residual_network_needs_no_third_tensor(cpu: str) -> None:
     assert [k.in_place for k in kernels if len(k.group.inputs) == 2] == [(1,)] * 3
 
 
-def stepping(*, in_step: bool, place: Expr, source: Expr, x: Buffer = B) -> Program:
-    """A call that stores four elements of y at `place`, from as many of `x` at `source`."""
+def stepping(*, in_step: bool, place: Expr, source: Expr, x: Buffer = B, y: Buffer = Y) -> Program:
+    """A call that stores four elements of `y` at `place`, from as many of `x` at `source`."""
     a = placeholder((4,), "int8", "a")
     out = compute((4,), lambda i: a[i] + 1, "out")
     intrin = declare("plus", out, [a], lambda operands: "", in_step=in_step)
-    call = IntrinsicCall(intrin, (Operand(Y, (place,), (1,)), Operand(x, (source,), (1,))))
-    return program(For(I, IntImm(0), IntImm(2), call))
+    call = IntrinsicCall(intrin, (Operand(y, (place,), (1,)), Operand(x, (source,), (1,))))
+    return Program("p", (x, y), For(I, IntImm(0), IntImm(2), call), (), (y,))
 
 
 def test_intrinsics_that_go_in_step() -> None:
@@ -160,7 +163,37 @@ def test_intrinsics_whose_places_differ() -> None:
 
 def test_tiles_that_overlap() -> None:
     """What a tile has stored the next one would read."""
+    x, y = Buffer("x", (7,), "int8"), Buffer("y", (7,), "int8")
     first = binary("min", I * 4, IntImm(3))
-    assert overwritable(stepping(in_step=True, place=first, source=first), (B,)) == ()
-    one = For(I, IntImm(0), IntImm(2), Store(Y, (first,), Read(B, (first,)) + 1))
-    assert overwritable(program(one), (B,)) == ()
+    found = stepping(in_step=True, place=first, source=first, x=x, y=y)
+    assert overwritable(found, (x,)) == ()
+    k = Var("k")
+    one = For(k, IntImm(0), IntImm(4), Store(y, (first + k,), Read(x, (first + k,)) + 1))
+    both = For(I, IntImm(0), IntImm(2), one)
+    assert overwritable(Program("p", (x, y), both, (), (y,)), (x,)) == ()
+
+
+@pytest.mark.parametrize("unrolled", [False, True])
+def test_a_split_whose_last_part_begins_earlier(*, unrolled: bool) -> None:
+    """Written out, no index tells that its stores overlap those of the part before."""
+    x = placeholder((10,), "int8", "x")
+    y = compute((10,), lambda i: (x[i].astype("int32") // 2).astype("int8"), "y")
+    s = te.create_schedule(y)
+    outer, _ = s[y].split(s[y].axis[0], 4, shift=True)
+    if unrolled:
+        s[y].unroll(outer)
+    found = te.lower(s, [x, y], "halves")
+    given = found.params[0]
+    assert harmed(found, {given: np.arange(10, dtype=np.int8)}, given) == [6, 7]
+    assert overwritable(found, (given,)) == ()
+
+
+def test_loops_whose_length_is_not_known() -> None:
+    """How often a loop runs may depend on another one: each time counts as the longest."""
+    x, y, k = Buffer("x", (6,), "int8"), Buffer("y", (6,), "int8"), Var("k")
+    at = I * 2 + k
+    pairs = For(k, IntImm(0), 2 - I * 0, Store(y, (at,), Read(x, (at,)) + 1))
+    assert overwritable(Program("p", (x, y), loop(pairs, 3), (), (y,)), (x,)) == (0,)
+    guess = binary("min", Read(x, (I,)).astype("int32"), IntImm(2))
+    some = For(k, IntImm(0), guess, Store(y, (at,), IntImm(1, "int8")))
+    assert overwritable(Program("p", (x, y), loop(some, 4), (), (y,)), (x,)) == ()

@@ -10,7 +10,7 @@ import pytest
 
 from microtvm.errors import ScheduleError
 from microtvm.graph.ir import Graph, Node, Quant, TensorType
-from microtvm.isa.schedule import Choice
+from microtvm.isa.schedule import BY_NAME, Choice
 from microtvm.lower.kernel import SMALL, lower_group, small_groups
 from microtvm.ops.base import attributes
 from microtvm.ops.verify import verify
@@ -57,7 +57,7 @@ def test_a_choice_of_the_budget_gives_way() -> None:
         lower_group(graph, group, cpu, asked)
     taken = lower_group(graph, group, cpu, replace(asked, required=False)).choice
     assert taken.template not in ("", asked.template)
-    assert not taken.knobs
+    assert taken.knobs == BY_NAME[taken.template].knobs({})
 
 
 def convolution(channels: int) -> Graph:

@@ -175,7 +175,7 @@ def test_the_larger_one_of_two_that_overlap() -> None:
 
 
 def test_the_exact_planner_overlaps() -> None:
-    require_solver()
+    require_module("ortools")
     assert plan(overlapping(*[800] * 5, distance=16), "exact").total_bytes == 864
     apart = [Request("x", 8, 0, 1, 4), Request("y", 8, 1, 2, 4, ahead=Ahead("x", 9))]
     assert plan(apart, "exact").total_bytes == 16
