@@ -21,6 +21,7 @@ from microtvm.export import (
     write_package,
 )
 from microtvm.inference import prefix_of
+from microtvm.lower.choices import refuse_schedules
 from microtvm.pipeline import check_prefix, compile_model
 from microtvm.project import Library, read_library
 from microtvm.target import Cpu, load_board, load_cpu
@@ -98,6 +99,7 @@ def export(
         cpu = _cpu(cpu_name, board_name)
         with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary:
             if model.is_dir():
+                refuse_schedules(model, options.get("schedules"))
                 library = _compiled(model, cpu, prefix)
             else:
                 folder = Path(temporary)

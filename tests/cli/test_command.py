@@ -195,6 +195,7 @@ def test_schedules_are_listed_edited_and_given_back(cli: CommandLine, tmp_path: 
     for command in (
         ("run", tmp_path / "project"),
         ("create", tmp_path / "library", "--board", "host", "-o", tmp_path / "p"),
+        ("export", tmp_path / "library", "--format", "cmake", "-o", tmp_path / "p"),
     ):
         assert "is compiled already, and --schedules" in cli.refused(*command, *words)
 
