@@ -30,7 +30,7 @@ FEATURES: Mapping[str, str] = {
 }
 """Every feature that a CPU may claim, and what it promises to who selects instructions by it."""
 
-FAMILIES = ("avr", "cortex-m", "native", "riscv")
+FAMILIES = ("avr", "cortex-m", "native", "riscv", "xtensa")
 """What start-up code and toolchain depend on; `native` is the machine that microtvm runs on."""
 
 ROLES = ("code", "data", "arena", "weights")
@@ -164,7 +164,17 @@ FLASH_PLACEHOLDERS: Mapping[str, str] = {
     "{serial_number}": "the USB serial number of that port, to tell boards apart",
 }
 """What a flash tool's arguments may refer to. An argument whose `{serial_number}` is unknown is
-left out, with the word before it if that begins with a dash and the argument itself doesn't."""
+left out, with the word before it if that begins with a dash and the argument itself doesn't.
+`{PLATFORM.KEY}` is a setting of the board's `[platform.PLATFORM]`, put in when the board is read."""
+
+
+NAMERS: Mapping[str, str] = {
+    "platformio": "PlatformIO: `board` in platformio.ini",
+    "probe-rs": "probe-rs: `--chip`; a chip, not a board",
+    "tvm": "TVM v0.18's microTVM: `--project-option board=`",
+    "zephyr-chip": "a board of Zephyr's with the same chip, where Zephyr lacks this one",
+}
+"""Who else has a description of the board, under which its facts can be looked up."""
 
 
 @dataclass(frozen=True)
@@ -209,6 +219,8 @@ class Board:
     """What can put an image into it, the first choice first."""
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     """By platform, what it has to know of the board: the platform checks the keys."""
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What others call it, by NAMERS."""
     origins: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
     """For every key chain, such as `memory.flash.start`, the file that its value came from."""
 

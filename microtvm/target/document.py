@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import lru_cache
 from pathlib import Path
 
 from microtvm.errors import BoardError
@@ -88,9 +89,15 @@ def _shown(root: Path, file: Path) -> str:
     return str(file.relative_to(root).with_suffix("")) if file.is_relative_to(root) else str(file)
 
 
+@lru_cache(maxsize=512)
+def _parsed(text: str) -> dict[str, object]:
+    """Boards share most of their parents, and parsing takes most of the time of reading them."""
+    return tomllib.loads(text)
+
+
 def _parse(file: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return dict(_parsed(file.read_text(encoding="utf-8")))
     except tomllib.TOMLDecodeError as error:
         raise BoardError(f"{file} is not TOML: {error}") from None
     except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from itertools import pairwise
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from microtvm.target.board import (
     FAMILIES,
     FEATURES,
     FLASH_PLACEHOLDERS,
+    NAMERS,
     ROLES,
     Board,
     Counter,
@@ -31,7 +33,7 @@ from microtvm.target.timing import read_timing
 _ADDRESS_LIMIT = 2**32
 _HZ_LIMIT = 10**10
 _USB_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
-_WORD_IN_BRACES = re.compile(r"\{\w*\}")
+_WORD_IN_BRACES = re.compile(r"\{[\w.-]*\}")
 _PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}"), "simavr": ("{elf}",)}
 
 
@@ -62,9 +64,10 @@ def load_board(name: str) -> Board:
     root = data_folder("boards")
     if name.endswith(".toml"):
         return read_board(root, Path(name))
-    if name not in list_boards():
+    file = root / f"{name}.toml"
+    if file.parent != root or not file.is_file():
         raise BoardError(f"there is no board {name!r}", hint=near(name, list_boards()))
-    return read_board(root, root / f"{name}.toml")
+    return read_board(root, file)
 
 
 def read_board(root: Path, file: Path) -> Board:
@@ -73,6 +76,7 @@ def read_board(root: Path, file: Path) -> Board:
     reader = Reader(table, file)
     cpu = _cpu_of(root, reader)
     memories = tuple(_memory(name, inner) for name, inner in reader.tables("memory"))
+    settings = _settings(reader)
     board = Board(
         name=file.stem,
         description=reader.text("description"),
@@ -87,8 +91,11 @@ def read_board(root: Path, file: Path) -> Board:
         hz=reader.whole("hz", 0, _HZ_LIMIT, default=0),
         url=reader.text("url", ""),
         usb=_usb(reader),
-        flash_tools=tuple(_flash_tool(name, inner) for name, inner in reader.tables("flash")),
-        settings=_settings(reader),
+        flash_tools=tuple(
+            _flash_tool(name, inner, settings) for name, inner in reader.tables("flash")
+        ),
+        settings=settings,
+        names=_names(reader),
         origins={chain: leaf.origin for chain, leaf in leaves(table)},
     )
     reader.finish()
@@ -204,19 +211,41 @@ def _usb(reader: Reader) -> tuple[UsbId, ...]:
     return tuple(ids)
 
 
-def _flash_tool(name: str, reader: Reader) -> FlashTool:
+def _flash_tool(
+    name: str, reader: Reader, settings: Mapping[str, Mapping[str, Setting]]
+) -> FlashTool:
     argv = reader.texts("argv")
     if not argv:
         raise BoardError(f"{reader.where('argv')} is empty")
-    for word in argv:
-        for placeholder in _WORD_IN_BRACES.findall(word):
-            if placeholder not in FLASH_PLACEHOLDERS:
-                raise BoardError(
-                    f"{reader.where('argv')} has the placeholder {placeholder}",
-                    hint=near(placeholder, sorted(FLASH_PLACEHOLDERS)),
-                )
+    known = {
+        f"{{{platform}.{key}}}": str(value)
+        for platform, table in settings.items()
+        for key, value in table.items()
+    }
+
+    def filled(match: re.Match[str]) -> str:
+        placeholder = match[0]
+        if placeholder in FLASH_PLACEHOLDERS:
+            return placeholder
+        if placeholder not in known:
+            raise BoardError(
+                f"{reader.where('argv')} has the placeholder {placeholder}",
+                hint=near(placeholder, sorted((*FLASH_PLACEHOLDERS, *known))),
+            )
+        return known[placeholder]
+
+    words = tuple(_WORD_IN_BRACES.sub(filled, word) for word in argv)
     reader.finish()
-    return FlashTool(name, argv)
+    return FlashTool(name, words)
+
+
+def _names(reader: Reader) -> dict[str, str]:
+    inner = reader.table("names")
+    if inner is None:
+        return {}
+    names = {namer: inner.text(namer) for namer in NAMERS if inner.has(namer)}
+    inner.finish()
+    return names
 
 
 def _settings(reader: Reader) -> dict[str, dict[str, Setting]]:
