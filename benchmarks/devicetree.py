@@ -11,7 +11,7 @@ import ast
 import operator
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -97,8 +97,7 @@ class Node:
         high = self.parent.number("#address-cells", 2)
         low = self.parent.number("#size-cells", 1)
         return [
-            (self.parent.translated(start), size)
-            for start, size in _pairs(prop.cells, high, low)
+            (self.parent.translated(start), size) for start, size in _pairs(prop.cells, high, low)
         ]
 
     def translated(self, address: int) -> int:
@@ -120,9 +119,13 @@ class Node:
         return self.parent.translated(address)
 
 
-def read(file: Path, folders: list[Path]) -> Node:
-    """The root node of a board's source; `folders` are looked through for what it includes."""
-    return parse(_preprocessed(file, [file.parent, *folders]))
+def read(file: Path, folders: list[Path], overlays: Sequence[Path] = ()) -> Node:
+    """The root node of a board's source and what is laid over it.
+
+    `folders` are looked through for what they include.
+    """
+    places = [file.parent, *folders]
+    return parse(_preprocessed([file, *overlays], places))
 
 
 def parse(text: str) -> Node:
@@ -130,10 +133,10 @@ def parse(text: str) -> Node:
     return _Parser(text).run()
 
 
-def _preprocessed(file: Path, folders: list[Path]) -> str:
+def _preprocessed(files: list[Path], folders: list[Path]) -> str:
     with TemporaryDirectory() as stubs:
-        missing, seen = set(), {file}
-        todo = [file]
+        missing, seen = set(), set(files)
+        todo = list(files)
         while todo:
             here = todo.pop()
             for name in _INCLUDE.findall(here.read_text(encoding="utf-8")):
@@ -148,10 +151,12 @@ def _preprocessed(file: Path, folders: list[Path]) -> str:
             stub = Path(stubs) / name
             stub.parent.mkdir(parents=True, exist_ok=True)
             stub.write_text("")
+        together = Path(stubs) / "together.dts"
+        together.write_text("".join(f'#include "{file}"\n' for file in files))
         include = [word for folder in (*folders, Path(stubs)) for word in ("-I", str(folder))]
         return subprocess.run(
             ["cc", "-E", "-undef", "-nostdinc", "-D__DTS__", "-x", "assembler-with-cpp",
-             *include, str(file)],
+             *include, str(together)],
             capture_output=True,
             text=True,
             check=True,

@@ -35,7 +35,12 @@ from benchmarks.measure import (
 from benchmarks.picture import draw, require_matplotlib
 from benchmarks.readme import IN_README, PICTURE, update_readme
 from microtvm.errors import FitError, MicrotvmError
-from microtvm.target import list_boards
+from microtvm.target import list_boards, load_board
+
+
+def emulated_boards() -> list[str]:
+    """Those that the benchmark runs on where none is chosen."""
+    return [name for name in list_boards() if "baremetal" in load_board(name).platforms]
 
 
 def whole(value: int | None) -> str:
@@ -181,7 +186,7 @@ def main(
     log = Console(stderr=True, highlight=False)
     folder = default_models() if models is None else models
     found: dict[str, list[Measurement]] = {}
-    wanted = dict.fromkeys(boards or [b for b in list_boards() if b != "host"], chosen or MODELS)
+    wanted = dict.fromkeys(boards or emulated_boards(), chosen or MODELS)
     for board, names in (IN_README if update_readme else wanted).items():
         rows = run(folder, names, board, log)
         if rows:

@@ -23,11 +23,12 @@ SCRIPT = """
 import sys
 from pathlib import Path
 import microtvm
-from microtvm.project import create_project
+from microtvm.project import create_project, list_platforms
 from microtvm.target import data_folder, list_boards, load_board
 assert Path(microtvm.__file__).is_relative_to(sys.argv[1]), microtvm.__file__
 for name in list_boards():
-    create_project(Path(sys.argv[2]), load_board(name), Path(sys.argv[3]) / name)
+    if set(load_board(name).platforms) <= set(list_platforms()):
+        create_project(Path(sys.argv[2]), load_board(name), Path(sys.argv[3]) / name)
 print(data_folder("boards"))
 """
 
