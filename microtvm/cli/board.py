@@ -1,4 +1,4 @@
-"""`microtvm boards`, `microtvm platforms` and `microtvm doctor`."""
+"""`microtvm platforms` and `microtvm doctor`."""
 
 from __future__ import annotations
 
@@ -8,37 +8,6 @@ from microtvm.cli.console import emit_json, emit_table
 from microtvm.doctor import check_tools
 from microtvm.project import Option, find_platform, list_platforms
 from microtvm.project.template import load_template
-from microtvm.target import list_boards, load_board
-
-
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def boards(as_json: bool) -> None:
-    """List the boards that models can be run on."""
-    found = [load_board(name) for name in list_boards()]
-    if as_json:
-        emit_json(
-            {
-                "boards": [
-                    {
-                        "name": b.name,
-                        "description": b.description,
-                        "cpu": b.cpu.name,
-                        "platforms": list(b.platforms),
-                        "memories": [
-                            {"name": m.name, "start": m.start, "size_bytes": m.size_bytes}
-                            for m in b.memories
-                        ],
-                    }
-                    for b in found
-                ]
-            }
-        )
-        return
-    emit_table(
-        ("board", "cpu", "platforms", "description"),
-        [(b.name, b.cpu.name, ", ".join(b.platforms), b.description) for b in found],
-    )
 
 
 @click.command()

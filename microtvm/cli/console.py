@@ -43,7 +43,7 @@ def emit_table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str
         console.print(table, markup=False)
         return
     # Whoever reads a table without a terminal may be a program: nothing is cut, wrapped or padded.
-    console = Console(file=sys.stdout, highlight=False, width=240)
+    console = Console(file=sys.stdout, highlight=False, width=4096)
     with console.capture() as capture:
         console.print(table, markup=False)
     emit_text("\n".join(line.rstrip() for line in capture.get().splitlines()))

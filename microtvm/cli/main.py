@@ -10,7 +10,18 @@ from collections.abc import Sequence
 
 import click
 
-from microtvm.cli import board, diff, export, flash, model, profile, project, run, schedules
+from microtvm.cli import (
+    board,
+    boards,
+    diff,
+    export,
+    flash,
+    model,
+    profile,
+    project,
+    run,
+    schedules,
+)
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
@@ -35,7 +46,7 @@ for command in (
     export.export,
     flash.flash,
     flash.ports,
-    board.boards,
+    boards.boards,
     board.platforms,
     board.doctor,
 ):
