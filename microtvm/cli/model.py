@@ -11,12 +11,14 @@ import click
 from microtvm.check import Check, check_model
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import compile_options
+from microtvm.cli.survey import print_survey
 from microtvm.inference import prefix_of
 from microtvm.lower.budget import Budgeted
 from microtvm.lower.kernel import Kernel
 from microtvm.memory import PLANNERS
 from microtvm.pipeline import STAGES, compile_model
-from microtvm.target import load_cpu
+from microtvm.survey import survey
+from microtvm.target import Board, list_boards, load_board, load_cpu
 
 
 @click.command("compile")
@@ -139,16 +141,39 @@ def _weights_by_template(kernels: Sequence[Kernel]) -> list[tuple[str, str]]:
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
+@click.option(
+    "--boards",
+    metavar="all|BOARD,...",
+    help="Also say on which of these boards it fits, with bytes to spare and the estimated time.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def check(model: Path, as_json: bool) -> None:
-    """List everything in MODEL that can't be compiled, all at once; status 2 if there is any."""
+def check(model: Path, boards: str | None, as_json: bool) -> None:
+    """List everything in MODEL that can't be compiled, all at once; status 2 if there is any.
+
+    With --boards the model is compiled and built once for every core among them, and one inference
+    is counted on an emulated machine. Flash and RAM are of the bare-metal image: an operating
+    system comes on top.
+    """
+    asked = None if boards is None else _boards(boards)
     found = check_model(model)
+    surveyed = None
+    if found.ok and asked is not None:
+        with progress(as_json) as report:
+            surveyed = survey(model, asked, progress=report)
     if as_json:
-        emit_json(found.as_json())
+        listed = {} if surveyed is None else {"boards": [each.as_json() for each in surveyed]}
+        emit_json(found.as_json() | listed)
     else:
         _print_check(found)
+        if surveyed is not None:
+            print_survey(surveyed)
     if not found.ok:
         raise click.exceptions.Exit(2)
+
+
+def _boards(names: str) -> list[Board]:
+    listed = list_boards() if names == "all" else [name for name in names.split(",") if name]
+    return [load_board(name) for name in listed]
 
 
 def _print_check(found: Check) -> None:

@@ -1,6 +1,6 @@
 """From a model library and a board to a project folder, its image, and what the image takes."""
 
-from microtvm.project.fit import Demand, check_fit, demand_of
+from microtvm.project.fit import Demand, check_fit, contents, demand_of
 from microtvm.project.library import Library, read_library
 from microtvm.project.measure import Flash, Footprint, Ram, measure
 from microtvm.project.option import Option, Value, by_step, split_options
@@ -29,6 +29,7 @@ __all__ = [
     "by_step",
     "check_fit",
     "choose_platform",
+    "contents",
     "create_project",
     "demand_of",
     "find_platform",

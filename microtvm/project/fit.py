@@ -37,14 +37,11 @@ def demand_of(library: Library, stack_bytes: int) -> Demand:
     )
 
 
-def check_fit(board: Board, demand: Demand) -> None:
-    """FitError if a memory of the board is too small, naming every such memory and what fills it.
-
-    A board without memories (the host) fits everything.
-    """
-    if not board.memories:
-        return
+def contents(board: Board, demand: Demand) -> dict[Memory, list[tuple[str, int]]]:
+    """What an image puts into each memory of the board: names, and bytes. {} for the host."""
     parts: dict[Memory, list[tuple[str, int]]] = {}
+    if not board.memories:
+        return parts
     for role, name, size in (
         ("arena", "arena", demand.arena),
         ("data", "stack", demand.stack),
@@ -53,8 +50,16 @@ def check_fit(board: Board, demand: Demand) -> None:
         ("code", "code", demand.code),
     ):
         parts.setdefault(board.memory(role), []).append((name, size))
+    return parts
+
+
+def check_fit(board: Board, demand: Demand) -> None:
+    """FitError if a memory of the board is too small, naming every such memory and what fills it.
+
+    A board without memories (the host) fits everything.
+    """
     complaints = []
-    for memory, used in parts.items():
+    for memory, used in contents(board, demand).items():
         excess = sum(size for _, size in used) - memory.size_bytes
         if excess > 0:
             list_of_parts = " + ".join(f"{name} {size:,}" for name, size in used if size)

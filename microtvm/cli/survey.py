@@ -1,0 +1,49 @@
+"""How `microtvm check --boards` tells on which boards a model fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from microtvm.cli.console import emit_table, emit_text
+from microtvm.survey import BoardResult
+
+
+def print_survey(found: Sequence[BoardResult]) -> None:
+    """One line a board: those that fit first, the fastest before the others."""
+    ordered = sorted(
+        found,
+        key=lambda each: (not each.fits, each.seconds is None, each.seconds or 0, each.board.name),
+    )
+    notes = {each.note: "" for each in ordered if each.note}
+    for number, note in enumerate(notes, 1):
+        notes[note] = f"[{number}]"
+    emit_table(
+        ("board", "cpu", "fits", "flash to spare", "RAM to spare", "time, est.", ""),
+        [
+            (
+                each.board.name,
+                each.board.cpu.name,
+                "yes" if each.fits else "no",
+                f"{each.spare_flash:,}",
+                f"{each.spare_ram:,}",
+                _time(each.seconds),
+                notes.get(each.note, ""),
+            )
+            for each in ordered
+        ],
+    )
+    for note, mark in notes.items():
+        emit_text(f"{mark} {note}")
+    emit_text(
+        "bytes to spare: beside the bare-metal image\n"
+        "time: without wait states and caches, at the board's clock, by these cores' tables"
+    )
+    models = {each.core.cpu.name: each.core.cycles_model for each in ordered if each.seconds}
+    for name, model in sorted(models.items()):
+        emit_text(f"  {name}: {model}")
+
+
+def _time(seconds: float | None) -> str:
+    if seconds is None:
+        return "-"
+    return f"{seconds:.2f} s" if seconds >= 1 else f"{seconds * 1e3:.3g} ms"

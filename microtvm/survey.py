@@ -1,0 +1,206 @@
+"""On which boards a model fits, with bytes to spare, and about how long it takes there.
+
+Code depends on the core, not on the board: for every core among the boards the model is compiled
+once, built for an emulated machine that executes that core's code, and one inference is counted
+there where the core has a table of timings.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from microtvm.errors import FitError, ToolError
+from microtvm.inference import Progress, prefix_of, prepare, run_project, silent
+from microtvm.pipeline import compile_model
+from microtvm.project import Demand, Project, contents, demand_of, measure, read_library
+from microtvm.target import Board, Cpu, list_boards, load_board
+
+
+@dataclass(frozen=True)
+class CoreResult:
+    """What a model takes on one core."""
+
+    cpu: Cpu
+    demand: Demand
+    """With the stack that was measured, or 0 where no run was."""
+    exact: bool
+    """The demand is of a linked image; otherwise code and variables are lower bounds."""
+    cycles: int | None
+    machine: str
+    """The emulated board; empty if there is none."""
+    why_not_exact: str
+    """Empty if it is exact."""
+    why_no_cycles: str
+    """Empty if there are cycles."""
+
+    @property
+    def cycles_model(self) -> str:
+        """What the cycles are an estimate of; empty if there are none."""
+        timing = self.cpu.timing
+        return "" if self.cycles is None or timing is None else timing.model
+
+
+@dataclass(frozen=True)
+class BoardResult:
+    """A model on one board."""
+
+    board: Board
+    core: CoreResult
+    spare_flash: int
+    """Bytes left in the fuller of the memories for code and weights; negative if they lack."""
+    spare_ram: int
+    """Likewise of the memories for the arena, variables and the stack."""
+
+    @property
+    def fits(self) -> bool:
+        """Nothing lacks."""
+        return self.spare_flash >= 0 and self.spare_ram >= 0
+
+    @property
+    def seconds(self) -> float | None:
+        """One inference, without wait states and caches; None where cycles or clock are unknown."""
+        if self.core.cycles is None or not self.board.hz:
+            return None
+        return self.core.cycles / self.board.hz
+
+    @property
+    def note(self) -> str:
+        """What is missing from the figures, and why."""
+        if not self.core.exact:
+            return f"the model's code is not counted, and no time: {self.core.why_not_exact}"
+        if self.core.cycles is None:
+            return f"no time: {self.core.why_no_cycles}"
+        if self.board.hz:
+            return ""
+        if self.board.emulator is not None:
+            return "no time: an emulated machine has no clock of its own"
+        return "no time: no second source has the board's clock"
+
+    def as_json(self) -> dict[str, Any]:
+        """The same for a program."""
+        demand = self.core.demand
+        return {
+            "board": self.board.name,
+            "cpu": self.board.cpu.name,
+            "fits": self.fits,
+            "exact": self.core.exact,
+            "flash_bytes": demand.code + demand.weights,
+            "ram_bytes": demand.arena + demand.static + _stack(self.board, demand),
+            "spare_flash_bytes": self.spare_flash,
+            "spare_ram_bytes": self.spare_ram,
+            "cycles": self.core.cycles,
+            "seconds": self.seconds,
+            "cycles_model": self.core.cycles_model,
+            "counted_on": self.core.machine,
+            "note": self.note,
+        }
+
+
+def survey(
+    model: Path, boards: Sequence[Board], *, progress: Progress = silent, **options: Any
+) -> list[BoardResult]:
+    """A model on each of the boards; those whose memory is the host's own are left out.
+
+    `options` are those of `compile_model`. Raises ModelError for a model that can't be compiled;
+    tools that are missing are said in the results.
+    """
+    asked = [board for board in boards if board.memories]
+    cpus = {board.cpu.name: board.cpu for board in asked}
+    found: dict[str, CoreResult] = {}
+    with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
+        for index, (name, cpu) in enumerate(cpus.items()):
+            progress(f"compiling for {name}", index, len(cpus))
+            found[name] = _on_core(model, cpu, Path(scratch) / name, options)
+    return [_on_board(board, found[board.cpu.name]) for board in asked]
+
+
+def machine_for(cpu: Cpu) -> Board | None:
+    """The emulated board with the most room that executes a core's code; None if there is none.
+
+    It has that core, or one of the same family and features.
+    """
+    machines = [
+        board
+        for board in map(load_board, list_boards())
+        if board.emulator is not None
+        and board.emulator.kind == "qemu"
+        and "baremetal" in board.platforms
+        and (board.cpu.family, board.cpu.features) == (cpu.family, cpu.features)
+    ]
+    return max(
+        machines,
+        key=lambda b: (b.cpu.name == cpu.name, b.memory("arena").size_bytes),
+        default=None,
+    )
+
+
+def _on_core(model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any]) -> CoreResult:
+    machine = machine_for(cpu)
+    folder.mkdir()
+    if machine is None:
+        reason = f"no machine that is emulated here executes the code of {cpu.name}"
+        return _unbuilt(model, cpu, folder, options, "", reason)
+    if machine.cpu != cpu:
+        own = folder / f"{machine.name}.toml"
+        own.write_text(f'inherits = ["{machine.name}"]\ncpu = "{cpu.name}"\n', encoding="utf-8")
+        machine = load_board(str(own))
+    try:
+        project = prepare(model, machine, folder / "work", **options)
+    except (FitError, ToolError) as error:
+        return _unbuilt(model, cpu, folder, options, machine.name, error.message)
+    return _counted(project, cpu)
+
+
+def _unbuilt(
+    model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any], machine: str, reason: str
+) -> CoreResult:
+    """What is known without an image: tensors and weights."""
+    compiled = compile_model(model, cpu, prefix=prefix_of(model), **options)
+    compiled.library.write(folder / "library")
+    demand = demand_of(read_library(folder / "library"), 0)
+    return CoreResult(cpu, demand, False, None, machine, reason, reason)
+
+
+def _counted(project: Project, cpu: Cpu) -> CoreResult:
+    footprint = measure(project.elf, project.library)
+    stack, cycles, why_not = 0, None, f"{cpu.no_timing}"
+    if cpu.timing is not None:
+        try:
+            result = run_project(project)
+        except ToolError as error:
+            why_not = error.message
+        else:
+            cycles, why_not = result.cycles, "" if result.cycles is not None else result.cycles_note
+            footprint = result.footprint
+            stack = footprint.ram.stack if result.stack_measured else 0
+    demand = Demand(
+        arena=footprint.ram.arena,
+        weights=footprint.flash.weights,
+        code=footprint.flash.code + footprint.flash.constants,
+        static=footprint.ram.static,
+        stack=stack,
+    )
+    return CoreResult(cpu, demand, True, cycles, project.board.name, "", why_not)
+
+
+def _stack(board: Board, demand: Demand) -> int:
+    """What a run used, or what the board reserves."""
+    return demand.stack or board.stack_bytes
+
+
+def _on_board(board: Board, core: CoreResult) -> BoardResult:
+    demand = core.demand
+    full = Demand(demand.arena, demand.weights, demand.code, demand.static, _stack(board, demand))
+    spare = {
+        memory: memory.size_bytes - sum(size for _, size in parts)
+        for memory, parts in contents(board, full).items()
+    }
+    flash = {board.memory("code"), board.memory("weights")}
+    ram = {board.memory("data"), board.memory("arena")}
+    return BoardResult(
+        board, core, min(spare[memory] for memory in flash), min(spare[memory] for memory in ram)
+    )
