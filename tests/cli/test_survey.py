@@ -1,0 +1,109 @@
+"""`microtvm check --boards`: what fits where, measured once for each core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from microtvm.project import Demand
+from microtvm.survey import BoardResult, CoreResult, _on_board, machine_for
+from microtvm.target import load_board, load_cpu
+from tests.cli.conftest import M4, CommandLine
+from tests.conftest import require_tool
+
+SMALL = """
+inherits = ["nucleo_f411re"]
+memory.ram.size_bytes = 0x100
+"""
+
+
+@pytest.mark.qemu
+def test_boards_share_what_is_measured_of_their_core(
+    cli: CommandLine, pair: Path, tmp_path: Path
+) -> None:
+    for tool in ("make", "arm-none-eabi-gcc", "qemu-system-arm"):
+        require_tool(tool)
+    (tmp_path / "small.toml").write_text(SMALL)
+    asked = f"nucleo_f411re,nucleo_f401re,rpi_pico,esp32s3_devkitm,{M4},{tmp_path / 'small.toml'}"
+    found = cli.ok("check", pair, "--boards", asked, "--json").json["boards"]
+    by_name = {row["board"]: row for row in found}
+    fast, slow = by_name["nucleo_f411re"], by_name["nucleo_f401re"]
+    run = cli.ok("run", pair, "--board", M4, "--json").json
+    assert fast["cycles"] == slow["cycles"] == run["cycles"]
+    assert fast["seconds"] == run["cycles"] / 96e6
+    assert fast["flash_bytes"] == run["memory"]["flash_bytes"]["total"]
+    assert fast["ram_bytes"] == run["memory"]["ram_bytes"]["total"]
+    assert fast["spare_flash_bytes"] == 512 * 1024 - fast["flash_bytes"]
+    assert fast["spare_ram_bytes"] == 128 * 1024 - fast["ram_bytes"]
+    assert "Arm 100166" in fast["cycles_model"]
+    assert by_name["rpi_pico"]["cycles"] > fast["cycles"], "a float on a core without an FPU"
+    assert not by_name["small"]["fits"]
+    assert by_name["small"]["spare_ram_bytes"] == 256 - fast["ram_bytes"]
+    esp = by_name["esp32s3_devkitm"]
+    assert (esp["exact"], esp["cycles"], esp["seconds"]) == (False, None, None)
+    assert "no machine that is emulated here" in esp["note"]
+    assert by_name[M4]["seconds"] is None
+    assert "has no clock of its own" in by_name[M4]["note"]
+
+
+def test_text_lists_what_fits_first(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    """On cores that no machine here executes, which need no tools."""
+    (tmp_path / "small.toml").write_text(SMALL.replace("nucleo_f411re", "feathers2"))
+    text = cli.ok("check", pair, "--boards", f"{tmp_path / 'small.toml'},feathers2").out
+    rows = [line.split() for line in text.splitlines()]
+    (first,) = [row for row in rows if row[:1] == ["feathers2"]]
+    (last,) = [row for row in rows if row[:1] == ["small"]]
+    assert (first[2], last[2]) == ("yes", "no")
+    assert rows.index(first) < rows.index(last)
+    assert last[4].startswith("-")
+    assert first[5:] == ["-", "[1]"]
+    assert "[1] the model's code is not counted, and no time: no machine" in text
+
+
+def test_missing_tools_are_said(
+    cli: CommandLine, pair: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (row,) = cli.ok("check", pair, "--boards", "nucleo_f411re", "--json").json["boards"]
+    assert not row["exact"]
+    assert "not on the PATH" in row["note"]
+
+
+def test_unknown_board_is_named(cli: CommandLine, pair: Path) -> None:
+    assert "there is no board 'nucleo'" in cli.refused("check", pair, "--boards", "nucleo")
+
+
+def test_machines_execute_the_code_of_their_core() -> None:
+    def machine(name: str) -> str:
+        found = machine_for(load_cpu(name))
+        return found.name if found else ""
+
+    assert machine("cortex-m4") == M4
+    assert machine("cortex-m0plus") == "qemu-mps2-an385-m0"
+    assert machine("cortex-m85") == "qemu-mps3-an547"
+    assert machine("hazard3") == "qemu-riscv32"
+    assert machine("esp32") == ""
+
+
+def _result(board_name: str, demand: Demand) -> BoardResult:
+    board = load_board(board_name)
+    return _on_board(board, CoreResult(board.cpu, demand, True, 1000, "m", "", ""))
+
+
+def test_parts_that_share_a_memory_are_added_up() -> None:
+    """Spresense has one memory for all; elsewhere the fuller of two counts."""
+    demand = Demand(arena=1000, weights=2000, code=3000, static=100, stack=16)
+    shared = _result("spresense", demand)
+    assert shared.spare_flash == shared.spare_ram == 768 * 1024 - 6116
+    apart = _result("nucleo_f411re", demand)
+    assert apart.spare_flash == 512 * 1024 - 5000
+    assert apart.spare_ram == 128 * 1024 - 1116
+    assert apart.seconds == 1000 / 96e6
+
+
+def test_without_a_run_the_reserve_counts_and_without_a_clock_no_time() -> None:
+    found = _result("nrf5340dk", Demand(1000, 2000, 3000, 100, 0))
+    assert found.spare_ram == 448 * 1024 - 1100 - found.board.stack_bytes
+    assert found.seconds is None
+    assert found.note == "no time: no second source has the board's clock"
