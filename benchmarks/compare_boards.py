@@ -27,6 +27,7 @@ from benchmarks.source_other import (
     ProbeRs,
     PyOcd,
     Tvm,
+    Uf2Families,
     UsbIds,
     XtensaOverlays,
 )
@@ -165,6 +166,12 @@ def _tool_evidence(board: Board, tool: str, of: Any) -> tuple[Found, Found]:
         return of("esptool"), [
             each for each in of("esptool") if each[1].value == argv[argv.index("--chip") + 1]
         ]
+    if tool == "uf2":
+        ids = {fact.value for _, fact in of("board-id")}
+        wanted = argv[argv.index("--board-id") + 1] if "--board-id" in argv else ""
+        family = argv[argv.index("--family") + 1]
+        found = [each for each in of("uf2") if each[1].value == family]
+        return of("uf2", "board-id"), found if not wanted or wanted in ids else []
     if tool == "dfu-util":
         device = argv[argv.index("--device") + 1]
         return of("dfu"), [each for each in of("dfu", "usb") if each[1].value == device]
@@ -274,6 +281,7 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     for text in options.openocd:
         version, _, path = text.partition("=")
         found.append(OpenOcd(Path(path), version))
+    found += [Uf2Families(path) for path in options.uf2]
     found += [UsbIds(path, trees) for path in options.usb_ids]
     found += [XtensaOverlays(path) for path in options.xtensa_overlays]
     return found
@@ -282,7 +290,7 @@ def _sources(options: argparse.Namespace) -> list[Source]:
 def main(words: Sequence[str]) -> int:
     """The comparison; 0 if every figure agrees."""
     parser = argparse.ArgumentParser(prog="compare_boards", description=__doc__.split("\n")[0])
-    for name in ("zephyr", "platformio", "probe-rs", "tvm", "usb-ids", "xtensa-overlays"):
+    for name in ("zephyr", "platformio", "probe-rs", "tvm", "uf2", "usb-ids", "xtensa-overlays"):
         parser.add_argument(f"--{name}", type=Path, action="append", default=[], metavar="PATH")
     parser.add_argument("--arduino", action="append", default=[], metavar="PACKAGER:ARCH=PATH")
     for name in ("pyocd", "openocd"):

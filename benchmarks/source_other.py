@@ -243,6 +243,23 @@ class OpenOcd(Source):
             yield Fact("script", self.shown(file), self.shown(file))
 
 
+class Uf2Families(Source):
+    """Microsoft's list of UF2 families: the chips that the board's description begins with."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__(file.parent, "uf2", "UF2 families")
+        self._file = file
+        self._families = json.loads(file.read_text(encoding="utf-8"))
+
+    def facts(self, board: Board) -> Iterator[Fact]:
+        for family in self._families:
+            name = str(family["short_name"])
+            chip, _, core = name.lower().partition("_")
+            other = (core == "riscv") != (board.cpu.family == "riscv") and bool(core)
+            if chip in board.description.lower() and not other:
+                yield Fact("uf2", str(family["id"]), self._file.name, name)
+
+
 class UsbIds(Source):
     """The list of USB ids, with the page of Zephyr's documentation that names the board's probe."""
 

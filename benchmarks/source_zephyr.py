@@ -11,7 +11,10 @@ from benchmarks.source import Fact, Source
 from microtvm.target import Board
 
 _HZ = re.compile(r"^CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC=(\d+)", re.MULTILINE)
-_RUNNER = re.compile(r'board_runner_args\(\s*([\w-]+)\s+"?--(target|pid|offset)=([^")\s]+)')
+_RUNNER = re.compile(
+    r'board_runner_args\(\s*([\w-]+)\s+"?--(target|pid|offset|board-id)=([^")\s]+)'
+)
+_RUNNER_KINDS = {"target": "pyocd", "pid": "dfu", "offset": "offset", "board-id": "board-id"}
 _SCRIPT = re.compile(r"target/([\w.-]+)\.cfg")
 _MEMORIES = {
     *("mmio-sram", "soc-nv-flash", "zephyr,memory-region", "fixed-partitions"),
@@ -162,7 +165,7 @@ class Zephyr(Source):
         for file in files:
             text = file.read_text(encoding="utf-8")
             for tool, option, value in _RUNNER.findall(text):
-                kind = {"target": "pyocd", "pid": "dfu", "offset": "offset"}[option]
+                kind = _RUNNER_KINDS[option]
                 number = int(value, 0) if option == "offset" else value
                 yield Fact(kind, number, self.shown(file), f"{tool} --{option}={value}")
             for script in _SCRIPT.findall(text):
