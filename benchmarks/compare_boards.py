@@ -22,6 +22,7 @@ from typing import Any
 from benchmarks.source import Fact, Source, canonical_core
 from benchmarks.source_other import (
     ArduinoCore,
+    AvrLibc,
     OpenOcd,
     PlatformIO,
     ProbeRs,
@@ -162,10 +163,9 @@ def _tool_evidence(board: Board, tool: str, of: Any) -> tuple[Found, Found]:
         target = argv[argv.index("--target") + 1]
         found = [each for each in of("pyocd") if each[0].key == "zephyr"]
         return found, [each for each in of("pyocd") if each[1].value == target]
-    if tool == "esptool":
-        return of("esptool"), [
-            each for each in of("esptool") if each[1].value == argv[argv.index("--chip") + 1]
-        ]
+    if tool in ("avrdude", "esptool"):
+        chip = argv[argv.index("--chip" if tool == "esptool" else "-p") + 1]
+        return of("mcu"), [each for each in of("mcu") if each[1].value == chip]
     if tool == "uf2":
         ids = {fact.value for _, fact in of("board-id")}
         wanted = argv[argv.index("--board-id") + 1] if "--board-id" in argv else ""
@@ -281,6 +281,9 @@ def _sources(options: argparse.Namespace) -> list[Source]:
     for text in options.openocd:
         version, _, path = text.partition("=")
         found.append(OpenOcd(Path(path), version))
+    for text in options.avr_libc:
+        version, _, path = text.partition("=")
+        found.append(AvrLibc(Path(path), version))
     found += [Uf2Families(path) for path in options.uf2]
     found += [UsbIds(path, trees) for path in options.usb_ids]
     found += [XtensaOverlays(path) for path in options.xtensa_overlays]
@@ -293,7 +296,7 @@ def main(words: Sequence[str]) -> int:
     for name in ("zephyr", "platformio", "probe-rs", "tvm", "uf2", "usb-ids", "xtensa-overlays"):
         parser.add_argument(f"--{name}", type=Path, action="append", default=[], metavar="PATH")
     parser.add_argument("--arduino", action="append", default=[], metavar="PACKAGER:ARCH=PATH")
-    for name in ("pyocd", "openocd"):
+    for name in ("avr-libc", "openocd", "pyocd"):
         parser.add_argument(f"--{name}", action="append", default=[], metavar="VERSION=PATH")
     parser.add_argument("--write", action="store_true", help="record what agreed")
     parser.add_argument("--only-bad", action="store_true", help="show what does not agree alone")

@@ -47,7 +47,7 @@ class PlatformIO(Source):
         cores = [build["cpu"]] if "cpu" in build else []
         for core in cores or [build["mcu"]]:
             yield Fact("cpu", core, where, f"{'cpu' if cores else 'mcu'} {core}")
-        yield Fact("esptool", build["mcu"], where, f"mcu {build['mcu']}")
+        yield Fact("mcu", build["mcu"], where, f"mcu {build['mcu']}")
         yield Fact("hz", int(str(build["f_cpu"]).rstrip("L")), where, "f_cpu")
         yield Fact("code_bytes", upload["maximum_size"], where, "maximum_size")
         yield Fact("data_bytes", upload["maximum_ram_size"], where, "maximum_ram_size")
@@ -285,6 +285,31 @@ class UsbIds(Source):
                 for text, page in tree.pages(board):
                     if re.search(_PROBES[name], text, re.IGNORECASE):
                         yield Fact("usb", device, "usb.ids", f"{name}; {tree.title} {page}")
+
+
+class AvrLibc(Source):
+    """avr-libc's headers: `avr/` of its include folder."""
+
+    def __init__(self, root: Path, version: str) -> None:
+        super().__init__(root, "avr-libc", f"avr-libc {version}")
+
+    def facts(self, board: Board) -> Iterator[Fact]:
+        chip = board.cpu.name.replace("atmega", "m").replace("attiny", "tn")
+        file = self.root / f"io{chip}.h"
+        if not file.is_file():
+            return
+        text = file.read_text(encoding="utf-8", errors="replace")
+        for name in re.findall(r"#include <avr/(\w+\.h)>", text):
+            text += (self.root / name).read_text(encoding="utf-8", errors="replace")
+        found = {
+            key: int(value, 0)
+            for key, value in re.findall(r"#\s*define\s+(\w+)\s+\(?(0x[0-9A-Fa-f]+)", text)
+        }
+        where = self.shown(file)
+        yield Fact("region", (0, found["FLASHEND"] + 1), where, "FLASHEND")
+        # AVR's linkers have the addresses of data from 0x800000 on.
+        size = found["RAMEND"] + 1 - found["RAMSTART"]
+        yield Fact("region", (0x800000 + found["RAMSTART"], size), where, "RAMSTART, RAMEND")
 
 
 class XtensaOverlays(Source):

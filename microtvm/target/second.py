@@ -16,7 +16,7 @@ from microtvm.target.board import Board, Cpu
 from microtvm.target.data import data_folder
 
 FILE = "checked.json"
-FLASH_TOOLS = ("bossac", "dfu-util", "esptool", "openocd", "pyocd", "st-flash", "uf2")
+FLASH_TOOLS = ("avrdude", "bossac", "dfu-util", "esptool", "openocd", "pyocd", "st-flash", "uf2")
 """Those that must be told the chip or an address of it; others find out."""
 
 Value = str | int | list[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,13 @@ from benchmarks.compare_boards import compare, dumped, main, print_table, record
 from benchmarks.source import Source, canonical_core
 from benchmarks.source_other import (
     ArduinoCore,
+    AvrLibc,
     OpenOcd,
     PlatformIO,
     ProbeRs,
     PyOcd,
     Tvm,
+    Uf2Families,
     UsbIds,
     XtensaOverlays,
 )
@@ -191,3 +194,28 @@ def test_status_tells_that_something_is_unconfirmed(
     assert "rpi_pico" in captured.out
     assert "NOT FOUND" in captured.out
     assert "without agreement" in captured.err
+
+
+def test_avr_addresses_are_those_of_the_linker(tmp_path: Path) -> None:
+    (tmp_path / "iom2560.h").write_text("#include <avr/iomxx0_1.h>\n#define FLASHEND 0x3FFFF\n")
+    (tmp_path / "iomxx0_1.h").write_text("#define RAMSTART (0x200)\n# define RAMEND 0x21FF\n")
+    feather = load_board("feathers2")
+    board = replace(feather, cpu=replace(feather.cpu, name="atmega2560"))
+    found = [fact.value for fact in AvrLibc(tmp_path, "2").facts(board)]
+    assert found == [(0, 0x40000), (0x800200, 0x2000)]
+    assert not list(AvrLibc(tmp_path, "2").facts(feather))
+
+
+def test_uf2_families_are_told_apart_by_chip_and_core(tmp_path: Path) -> None:
+    file = tmp_path / "uf2families.json"
+    families = {"0x1": "RP2040", "0x2": "RP2350_ARM_S", "0x3": "RP2350_RISCV", "0x4": "SAMD51"}
+    file.write_text(json.dumps([{"id": k, "short_name": v} for k, v in families.items()]))
+    source = Uf2Families(file)
+
+    def ids(name: str) -> list[object]:
+        return [fact.value for fact in source.facts(load_board(name))]
+
+    assert ids("rpi_pico") == ["0x1"]
+    assert ids("rpi_pico2") == ["0x2"]
+    assert ids("rpi_pico2_hazard3") == ["0x3"]
+    assert ids("wio_terminal") == ["0x4"]
