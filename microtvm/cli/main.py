@@ -2,55 +2,62 @@
 
 from __future__ import annotations
 
+import builtins
 import errno
 import os
 import signal
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import click
 
-from microtvm.cli import (
-    board,
-    boards,
-    diff,
-    export,
-    flash,
-    model,
-    profile,
-    project,
-    run,
-    schedules,
-)
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
 from microtvm.version import VERSION
 
+COMMANDS = {
+    "run": "run",
+    "profile": "profile",
+    "diff": "diff",
+    "compile": "model",
+    "check": "model",
+    "schedules": "schedules",
+    "create": "project",
+    "build": "project",
+    "export": "export",
+    "flash": "flash",
+    "ports": "flash",
+    "boards": "boards",
+    "platforms": "board",
+    "doctor": "board",
+}
+"""The commands, and the module of `microtvm.cli` that each is in."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+
+class Commands(click.Group):
+    """Imports what a command needs when it is called: most need the compiler, `boards` does not."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order in which help lists them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of a name, None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"microtvm.cli.{COMMANDS[cmd_name]}")
+        name = f"{cmd_name}_" if hasattr(builtins, cmd_name) else cmd_name
+        found = getattr(module, name)
+        assert isinstance(found, click.Command)
+        return found
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(VERSION, prog_name="microtvm")
 @click.option("-v", "--verbose", is_flag=True, help="Show where in microtvm an error arose.")
 def cli(verbose: bool) -> None:
     """Run trained models on microcontrollers: compile, build, flash or emulate, infer."""
-
-
-for command in (
-    run.run,
-    profile.profile,
-    diff.diff,
-    model.compile_,
-    model.check,
-    schedules.schedules,
-    project.create,
-    project.build,
-    export.export,
-    flash.flash,
-    flash.ports,
-    boards.boards,
-    board.platforms,
-    board.doctor,
-):
-    cli.add_command(command)
 
 
 # A file that can't be read or written is mostly a path that was given; a full disk is not.

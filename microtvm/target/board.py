@@ -165,7 +165,7 @@ FLASH_PLACEHOLDERS: Mapping[str, str] = {
 }
 """What a flash tool's arguments may refer to. An argument whose `{serial_number}` is unknown is
 left out, with the word before it if that begins with a dash and the argument itself doesn't.
-`{PLATFORM.KEY}` is a setting of the board's `[platform.PLATFORM]`, put in when the board is read."""
+`{PLATFORM.KEY}` is a setting of the board's `[platform.PLATFORM]`, put in as the board is read."""
 
 
 NAMERS: Mapping[str, str] = {
