@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from microtvm.errors import FitError, ToolError
+from microtvm.errors import FitError, MicrotvmError, ModelError, ToolError, UserError
 from microtvm.inference import Progress, prefix_of, prepare, run_project, silent
 from microtvm.pipeline import compile_model
 from microtvm.project import Demand, Project, contents, demand_of, measure, read_library
 from microtvm.target import Board, Cpu, list_boards, load_board
+
+_BYTES = ("flash_bytes", "ram_bytes", "spare_flash_bytes", "spare_ram_bytes")
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,8 @@ class CoreResult:
     """Empty if it is exact."""
     why_no_cycles: str
     """Empty if there are cycles."""
+    refusal: str = ""
+    """Why the model can't be compiled for this core, then with no demand; empty if it can."""
 
     @property
     def cycles_model(self) -> str:
@@ -57,8 +61,8 @@ class BoardResult:
 
     @property
     def fits(self) -> bool:
-        """Nothing lacks."""
-        return self.spare_flash >= 0 and self.spare_ram >= 0
+        """The model can be compiled for the core, and nothing lacks."""
+        return not self.core.refusal and self.spare_flash >= 0 and self.spare_ram >= 0
 
     @property
     def seconds(self) -> float | None:
@@ -70,6 +74,8 @@ class BoardResult:
     @property
     def note(self) -> str:
         """What is missing from the figures, and why."""
+        if self.core.refusal:
+            return f"can't be compiled for {self.core.cpu.name}: {self.core.refusal}"
         if not self.core.exact:
             return f"the model's code is not counted, and no time: {self.core.why_not_exact}"
         if self.core.cycles is None:
@@ -83,15 +89,22 @@ class BoardResult:
     def as_json(self) -> dict[str, Any]:
         """The same for a program."""
         demand = self.core.demand
+        sizes = (
+            demand.code + demand.weights,
+            demand.arena + demand.static + _stack(self.board, demand),
+            self.spare_flash,
+            self.spare_ram,
+        )
         return {
             "board": self.board.name,
             "cpu": self.board.cpu.name,
             "fits": self.fits,
             "exact": self.core.exact,
-            "flash_bytes": demand.code + demand.weights,
-            "ram_bytes": demand.arena + demand.static + _stack(self.board, demand),
-            "spare_flash_bytes": self.spare_flash,
-            "spare_ram_bytes": self.spare_ram,
+            **(
+                dict.fromkeys(_BYTES)
+                if self.core.refusal
+                else dict(zip(_BYTES, sizes, strict=True))
+            ),
             "cycles": self.core.cycles,
             "seconds": self.seconds,
             "cycles_model": self.core.cycles_model,
@@ -105,8 +118,8 @@ def survey(
 ) -> list[BoardResult]:
     """A model on each of the boards; those whose memory is the host's own are left out.
 
-    `options` are those of `compile_model`. Raises ModelError for a model that can't be compiled;
-    tools that are missing are said in the results.
+    `options` are those of `compile_model`. Tools that are missing, and cores that the model can't
+    be compiled for, are said in the results.
     """
     asked = [board for board in boards if board.memories]
     cpus = {board.cpu.name: board.cpu for board in asked}
@@ -152,14 +165,23 @@ def _on_core(model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any]) ->
         project = prepare(model, machine, folder / "work", **options)
     except (FitError, ToolError) as error:
         return _unbuilt(model, cpu, folder, options, machine.name, error.message)
+    except (ModelError, UserError) as error:
+        return _refused(cpu, error)
     return _counted(project, cpu)
+
+
+def _refused(cpu: Cpu, error: MicrotvmError) -> CoreResult:
+    return CoreResult(cpu, Demand(0, 0, 0, 0, 0), False, None, "", "", "", error.message)
 
 
 def _unbuilt(
     model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any], machine: str, reason: str
 ) -> CoreResult:
     """What is known without an image: tensors and weights."""
-    compiled = compile_model(model, cpu, prefix=prefix_of(model), **options)
+    try:
+        compiled = compile_model(model, cpu, prefix=prefix_of(model), **options)
+    except (ModelError, UserError) as error:
+        return _refused(cpu, error)
     compiled.library.write(folder / "library")
     demand = demand_of(read_library(folder / "library"), 0)
     return CoreResult(cpu, demand, False, None, machine, reason, reason)

@@ -24,8 +24,8 @@ def print_survey(found: Sequence[BoardResult]) -> None:
                 each.board.name,
                 each.board.cpu.name,
                 "yes" if each.fits else "no",
-                f"{each.spare_flash:,}",
-                f"{each.spare_ram:,}",
+                "-" if each.core.refusal else f"{each.spare_flash:,}",
+                "-" if each.core.refusal else f"{each.spare_ram:,}",
                 _time(each.seconds),
                 notes.get(each.note, ""),
             )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from microtvm.errors import ModelError
+from microtvm.pipeline import Compiled, compile_model
 from microtvm.project import Demand
 from microtvm.survey import BoardResult, CoreResult, _on_board, machine_for
-from microtvm.target import load_board, load_cpu
+from microtvm.target import Cpu, load_board, load_cpu
 from tests.cli.conftest import M4, CommandLine
 from tests.conftest import require_tool
 
@@ -107,3 +110,21 @@ def test_without_a_run_the_reserve_counts_and_without_a_clock_no_time() -> None:
     assert found.spare_ram == 448 * 1024 - 1100 - found.board.stack_bytes
     assert found.seconds is None
     assert found.note == "no time: no second source has the board's clock"
+
+
+def test_core_that_a_model_cannot_be_compiled_for_keeps_no_other_from_an_answer(
+    cli: CommandLine, pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def compiled(model: Path, cpu: Cpu, **options: Any) -> Compiled:
+        if cpu.name == "esp32":
+            raise ModelError("int has 16 bits here")
+        return compile_model(model, cpu, **options)
+
+    monkeypatch.setattr("microtvm.survey.compile_model", compiled)
+    words = ("check", pair, "--boards", "esp32_devkitc_wroom,feathers2")
+    refused, other = cli.ok(*words, "--json").json["boards"]
+    assert (refused["fits"], refused["flash_bytes"], refused["spare_ram_bytes"]) == (0, None, None)
+    assert refused["note"] == "can't be compiled for esp32: int has 16 bits here"
+    assert other["fits"]
+    (row,) = [line for line in cli.ok(*words).out.splitlines() if line.startswith("esp32_")]
+    assert row.split()[2:6] == ["no", "-", "-", "-"]
