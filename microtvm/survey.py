@@ -44,8 +44,10 @@ class CoreResult:
     @property
     def cycles_model(self) -> str:
         """What the cycles are an estimate of; empty if there are none."""
+        if self.cycles is None:
+            return ""
         timing = self.cpu.timing
-        return "" if self.cycles is None or timing is None else timing.model
+        return f"counted by the emulator of {self.machine}" if timing is None else timing.model
 
 
 @dataclass(frozen=True)
@@ -140,15 +142,19 @@ def machine_for(cpu: Cpu) -> Board | None:
         board
         for board in map(load_board, list_boards())
         if board.emulator is not None
-        and board.emulator.kind == "qemu"
-        and "baremetal" in board.platforms
+        and board.emulator.kind != "process"
         and (board.cpu.family, board.cpu.features) == (cpu.family, cpu.features)
     ]
     return max(
         machines,
-        key=lambda b: (b.cpu.name == cpu.name, b.memory("arena").size_bytes),
+        key=lambda b: (b.cpu.name == cpu.name, _counts(b), b.memory("arena").size_bytes),
         default=None,
     )
+
+
+def _counts(board: Board) -> bool:
+    """Whether the emulator counts the core's cycles itself."""
+    return board.emulator is not None and board.emulator.kind == "simavr"
 
 
 def _on_core(model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any]) -> CoreResult:
@@ -190,7 +196,7 @@ def _unbuilt(
 def _counted(project: Project, cpu: Cpu) -> CoreResult:
     footprint = measure(project.elf, project.library)
     stack, cycles, why_not = 0, None, f"{cpu.no_timing}"
-    if cpu.timing is not None:
+    if cpu.timing is not None or _counts(project.board):
         try:
             result = run_project(project)
         except ToolError as error:

@@ -151,8 +151,8 @@ def check(model: Path, boards: str | None, as_json: bool) -> None:
     """List everything in MODEL that can't be compiled, all at once; status 2 if there is any.
 
     With --boards the model is compiled and built once for every core among them, and one inference
-    is counted on an emulated machine. Flash and RAM are of the bare-metal image: an operating
-    system comes on top.
+    is counted on an emulated machine. Flash and RAM are of that image: an operating system
+    comes on top.
     """
     asked = None if boards is None else _boards(boards)
     found = check_model(model)

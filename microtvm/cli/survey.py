@@ -35,8 +35,8 @@ def print_survey(found: Sequence[BoardResult]) -> None:
     for note, mark in notes.items():
         emit_text(f"{mark} {note}")
     emit_text(
-        "bytes to spare: beside the bare-metal image\n"
-        "time: without wait states and caches, at the board's clock, by these cores' tables"
+        "bytes to spare: beside the image that was counted; Zephyr comes on top\n"
+        "time: without wait states and caches, at the board's clock, by these cores' cycles"
     )
     models = {each.core.cpu.name: each.core.cycles_model for each in ordered if each.seconds}
     for name, model in sorted(models.items()):

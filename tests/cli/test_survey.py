@@ -87,6 +87,7 @@ def test_machines_execute_the_code_of_their_core() -> None:
     assert machine("cortex-m85") == "qemu-mps3-an547"
     assert machine("hazard3") == "qemu-riscv32"
     assert machine("esp32") == ""
+    assert machine("atmega2560") == "arduino-mega2560"
 
 
 def _result(board_name: str, demand: Demand) -> BoardResult:
