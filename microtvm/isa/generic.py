@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from microtvm.isa.pattern import Reduction, has_bounds_check
 from microtvm.isa.template import Expression, Knob, Template
-from microtvm.te.schedule import Schedule
 from microtvm.te.stage import Split, Stage
 from microtvm.te.tensor import IterVar, Reduce
 from microtvm.tir.dtype import FLOAT_BITS, INT_BITS
@@ -38,9 +37,9 @@ class Knobs:
 
 def schedule(expression: Expression, knobs: Knobs) -> None:
     """Schedule every reduction of the expression by its access pattern."""
-    s, live = expression.schedule, expression.live
+    live = expression.live
     if expression.single is not None:
-        _single(s, live, *expression.single, knobs)
+        _single(expression, *expression.single, knobs)
     elif expression.reductions:
         _several(live, expression.outputs)
     else:
@@ -74,10 +73,10 @@ def _tile(rows: int, columns: int, accumulators: int) -> tuple[int, int]:
     return best
 
 
-def _single(s: Schedule, live: list[Stage], pattern: Reduction, out: Stage, knobs: Knobs) -> None:
+def _single(expression: Expression, pattern: Reduction, out: Stage, knobs: Knobs) -> None:
     anchor = pattern.stage
     before: list[Stage] = []
-    for stage in live:
+    for stage in expression.live:
         if stage is anchor or stage is out:
             continue
         feeds_anchor = any(t in pattern.data for t in stage.outputs)
@@ -91,7 +90,7 @@ def _single(s: Schedule, live: list[Stage], pattern: Reduction, out: Stage, knob
     if pattern.is_product and same_axes:
         loop = _product(pattern, out, place, knobs)
     elif pattern.is_per_channel and same_axes:
-        loop = _per_channel(pattern, out, place, knobs)
+        loop = _per_channel(pattern, out, place, knobs, small=expression.small)
     if loop is not None:
         anchor.compute_at(out, loop)
         anchor.set_scope("register")
@@ -145,13 +144,16 @@ def _product(
 
 
 def _per_channel(
-    pattern: Reduction, out: Stage, place: dict[IterVar, IterVar], knobs: Knobs
+    pattern: Reduction, out: Stage, place: dict[IterVar, IterVar], knobs: Knobs, *, small: bool
 ) -> IterVar:
     rows = [place[a] for a in pattern.rows if a.extent > 1]
     channel = place[[a for a in pattern.shared if a.extent > 1][-1]]
     if not rows or out.leaf.index(rows[-1]) > out.leaf.index(channel):
         return out.leaf[-1]
     factor = _best_divisor(rows[-1].extent, knobs.pixels)
+    if small and pattern.weights and factor == rows[-1].extent:
+        # Without a loop over tiles its code is nobody else's: less of it is written out.
+        factor = 1
     outer, inner = out.split(rows[-1], factor)
     out.reorder(outer, channel, inner)
     out.unroll(inner)

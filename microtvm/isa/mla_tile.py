@@ -64,9 +64,10 @@ class MlaTile(ProductTile):
     @property
     def name(self) -> str:
         tile = f"mtvm_mla_{self.rows}x{self.columns}"
+        apart = f"_x{self.x_row}" if self.rows > 1 else ""
         if self.runs == 1:
-            return f"{tile}_by{self.unroll}_x{self.x_row}"
-        return f"{tile}_n{self.runs}_{self.run}_{self.x_run}_x{self.x_row}"
+            return f"{tile}_by{self.unroll}{apart}"
+        return f"{tile}_n{self.runs}_{self.run}_{self.x_run}{apart}"
 
     @property
     def scalars(self) -> tuple[tuple[str, int], ...]:

@@ -21,6 +21,9 @@ Shape = tuple[int, int]
 
 Knobs = Mapping[str, Knob]
 
+Make = Callable[[int, int, int, int, int, int, Knobs], ProductTile]
+"""Rows, columns, run, runs, x_row and x_run (see `ProductTile`), and knobs to a tile."""
+
 
 @dataclass(frozen=True)
 class Family:
@@ -28,10 +31,11 @@ class Family:
 
     `shapes` are those to choose from. Costs are instructions: `product` of one product, `row` and
     `column` for a load that all products of a row or column share, `call` of the tile's call, its
-    zeros and its stores, for each accumulator.
+    zeros and its stores, for each accumulator. `shared` makes a tile whose text more layers have in
+    common, for those that take little of a model.
     """
 
-    make: Callable[[int, int, int, int, int, int, Knobs], ProductTile]
+    make: Make
     shapes: Sequence[Shape]
     dtype: str
     acc_dtype: str
@@ -39,6 +43,17 @@ class Family:
     row: float
     column: float
     call: float
+    shared: Make | None = None
+
+    def tile(
+        self, shape: Shape, lengths: tuple[int, int, int, int], knobs: Knobs, *, small: bool
+    ) -> ProductTile:
+        """Of run, runs, x_row and x_run; with `small` the shared one, where that can be had."""
+        if small and self.shared is not None:
+            tile = self.shared(*shape, *lengths, knobs)
+            if tile.fits:
+                return tile
+        return self.make(*shape, *lengths, knobs)
 
     def shape(self, rows: int, columns: int, depth: int, limit: int) -> Shape | None:
         """The shape of at most `limit` accumulators that takes the fewest instructions.
@@ -90,7 +105,7 @@ class Family:
         if chosen is None:
             return False
         rows, columns = chosen
-        tile = self.make(rows, columns, depth, 1, depth, depth, knobs)
+        tile = self.tile(chosen, (depth, 1, depth, depth), knobs, small=expression.small)
         if not tile.fits:
             return False
         expression.inline_epilogue(pattern, out)
@@ -152,7 +167,8 @@ class Family:
             across = -(-across // reach) * reach if ragged else across
         x_row = shape.stride_w * shape.channels
         x_run = shape.step_h * (across if copied else operands.data.shape[2]) * shape.channels
-        tile = self.make(rows, columns, run, shape.kernel_h, x_row, x_run, knobs)
+        lengths = (run, shape.kernel_h, x_row, x_run)
+        tile = self.tile(chosen, lengths, knobs, small=expression.small)
         if not tile.fits:
             return False
         expression.inline_epilogue(pattern, out)

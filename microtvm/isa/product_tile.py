@@ -34,6 +34,11 @@ class ProductTile(ABC):
     acc_dtype: ClassVar[str]
     portable: ClassVar[str]
     """The preprocessor's condition for the tile in the core's own instructions."""
+    shared: ClassVar[bool] = False
+    """Whether kernels may become one that differ in the tile's distances, which are all operands.
+
+    They are the values of `scalars` then, and their kernel gets them as arguments.
+    """
 
     @property
     @abstractmethod
@@ -88,8 +93,9 @@ class ProductTile(ABC):
     def _portable(self, c_acc: str) -> list[str]:
         """The same in C."""
         run, runs = self.number("run"), self.number("runs")
+        row = self.number("x_row") if self.rows > 1 else "0"
         apart = self.number("x_run") if runs != "1" else "0"
-        place = f"r * {self.number('x_row')} + n * {apart} + k"
+        place = f"r * {row} + n * {apart} + k"
         zero = "0.0f" if c_acc == "float" else "0"
         return [
             f"    for (int32_t r = 0; r < {self.rows}; ++r) {{",
@@ -137,7 +143,8 @@ class ProductTile(ABC):
             return f"{self.name}({', '.join(o.text for o in (acc, data, weights, *numbers))});"
 
         values = [value for _, value in self.scalars]
-        return declare(self.name, out, [x, w], call, self.source(), values, fresh=True)
+        text = self.source()
+        return declare(self.name, out, [x, w], call, text, values, fresh=True, told=self.shared)
 
     def _check(self, found: COperand, wanted: tuple[int, ...], extents: tuple[int, ...]) -> None:
         """ScheduleError where strides differ; those of dimensions with one index do not matter."""

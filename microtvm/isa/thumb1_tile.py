@@ -16,6 +16,9 @@ from microtvm.isa.product_tile import ProductTile, statement
 PASS = 8
 """Depths in one pass of the innermost loop, at most."""
 
+SHARED_PASS = 4
+"""The same where layers share their tile: most channels are multiples of it."""
+
 REACH = 240
 """Bytes that a pass may have: a conditional branch reaches 256 back."""
 
@@ -32,12 +35,13 @@ class Thumb1Tile(ProductTile):
     dtype: ClassVar[str] = "int8"
     acc_dtype: ClassVar[str] = "int32"
     portable: ClassVar[str] = "MTVM_TILE_THUMB1"
+    longest: ClassVar[int] = PASS
 
     @property
     def unroll(self) -> int:
         """Depths in one pass, which `run` is a multiple of."""
-        most = REACH // (2 * len(self._depth(step=True)))
-        return max(u for u in range(1, min(most, PASS) + 1) if self.run % u == 0)
+        most = min(REACH // (2 * len(self._depth(step=True))), self.longest)
+        return max(u for u in range(1, most + 1) if self.run % u == 0)
 
     @property
     def fits(self) -> bool:
@@ -122,8 +126,23 @@ class Thumb1Tile(ProductTile):
         ]
 
 
+@dataclass(frozen=True)
+class Thumb1SharedTile(Thumb1Tile):
+    """Passes are short, so that more runs are multiples of them, and always walk a loop."""
+
+    shared: ClassVar[bool] = True
+    longest: ClassVar[int] = SHARED_PASS
+
+    @property
+    def _walks(self) -> bool:
+        return True
+
+
 FAMILY = Family(
     make=lambda rows, columns, run, runs, x_row, x_run, knobs: Thumb1Tile(
+        rows, columns, run, runs, x_row, x_run
+    ),
+    shared=lambda rows, columns, run, runs, x_row, x_run, knobs: Thumb1SharedTile(
         rows, columns, run, runs, x_row, x_run
     ),
     shapes=SHAPES,

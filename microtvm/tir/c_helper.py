@@ -65,7 +65,19 @@ C_HELPERS: dict[str, _Helper] = {
 /* Leading zeros of 32 bits; 32 for 0. */
 static inline int32_t mtvm_clz(uint32_t x)
 {
+#if defined(__riscv) && !defined(__riscv_zbb)
+    /* The compiler's library has a table for it, of 256 bytes. */
+    int32_t n = x == 0u;
+    for (int32_t step = 16; step > 0; step >>= 1) {
+        if (x >> (32 - step) == 0u) {
+            x <<= step;
+            n += step;
+        }
+    }
+    return n;
+#else
     return x == 0u ? 32 : (int32_t)__builtin_clz((unsigned int)x);
+#endif
 }
 """,
     ),

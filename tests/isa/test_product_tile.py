@@ -14,9 +14,9 @@ from microtvm.isa.float_tile import FloatTile
 from microtvm.isa.helium_float import HeliumFloatTile
 from microtvm.isa.mla_tile import MlaTile
 from microtvm.isa.product_tile import ProductTile
-from microtvm.isa.riscv_tile import RiscvTile
+from microtvm.isa.riscv_tile import RiscvSharedTile, RiscvTile
 from microtvm.isa.schedule import Choice, apply
-from microtvm.isa.thumb1_tile import Thumb1Tile
+from microtvm.isa.thumb1_tile import Thumb1SharedTile, Thumb1Tile
 from microtvm.target import load_board, load_cpu
 from microtvm.te.intrin import COperand
 from microtvm.tir.interpret import interpret
@@ -34,7 +34,9 @@ CORES = (
 TILES: tuple[type[ProductTile], ...] = (
     MlaTile,
     Thumb1Tile,
+    Thumb1SharedTile,
     RiscvTile,
+    RiscvSharedTile,
     FloatTile,
     HeliumFloatTile,
 )
@@ -55,6 +57,33 @@ def test_odd_shapes_in_portable_c(board: str, dtype: str, tile: str, tmp_path: P
     require_tool("cc")
     cpu = replace(load_cpu("host"), features=load_board(board).cpu.features)
     assert tile in check_layers(RandomLayers(7, dtype), "host", cpu, tmp_path)
+
+
+SHARED = (("qemu-mps2-an385-m0", "mtvm_muls_2x2_by4("), ("qemu-riscv32", "_by4_any("))
+"""Cores with a tile that layers share which take little of a model, and its name."""
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(("board", "tile"), SHARED)
+@pytest.mark.parametrize("seed", range(4, 6))
+def test_shared_tiles(
+    board: str, tile: str, seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microtvm.lower.kernel.SMALL", 2.0)
+    target = load_board(board)
+    require_board_tools(target)
+    source = check_layers(RandomLayers(seed), board, target.cpu, tmp_path)
+    assert tile in source
+
+
+@pytest.mark.parametrize(("board", "tile"), SHARED)
+def test_shared_tiles_in_portable_c(
+    board: str, tile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("microtvm.lower.kernel.SMALL", 2.0)
+    require_tool("cc")
+    cpu = replace(load_cpu("host"), features=load_board(board).cpu.features)
+    assert tile in check_layers(RandomLayers(8), "host", cpu, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -145,10 +145,14 @@ def program(name: str, cases: list[tuple[int, ...]], constants: tuple[int, ...] 
 LONG_PRODUCT = ("-U__ARM_ARCH_ISA_THUMB",)
 NO_LONG_PRODUCT = ("-D__ARM_ARCH_ISA_THUMB=1",)
 """A Cortex-M0's macro, under which helpers multiply in halves."""
+NO_COUNT = ("-D__riscv",)
+"""RISC-V's macro, under which leading zeros are counted without the compiler."""
 
 
-@pytest.mark.parametrize("core", [LONG_PRODUCT, NO_LONG_PRODUCT])
-@pytest.mark.parametrize("name", INTEGER)
+@pytest.mark.parametrize(
+    ("name", "core"),
+    [*((n, c) for n in INTEGER for c in (LONG_PRODUCT, NO_LONG_PRODUCT)), ("clz", NO_COUNT)],
+)
 def test_c_is_exact(
     name: str, core: tuple[str, ...], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
