@@ -102,7 +102,7 @@ def compile_graph(
         for group, choice in zip(fused.groups, budgeted.choices, strict=True)
     )
     dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
-    layout = lay_out(fused, kernels, planner=planner)
+    layout = lay_out(fused, kernels, align=cpu.alignment, planner=planner)
     dump("memory", picture(layout.requests, layout.plan))
     chosen = check_prefix(prefix or graph.name)
     library = generate(fused, kernels, layout, chosen, cpu.name, Dialect.of(cpu))

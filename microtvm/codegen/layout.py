@@ -9,6 +9,11 @@ from microtvm.graph.ir import DTYPES
 from microtvm.lower.kernel import Kernel
 from microtvm.memory import Ahead, Plan, Request, lower_bound_bytes, plan
 from microtvm.passes.fuse import Fused
+from microtvm.tir.stmt import Buffer
+
+
+LEAST_ARENA_ALIGN = 16
+"""In bytes."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,11 @@ class Layout:
     """For each kernel the positions of its inputs that share memory with its output."""
 
     @property
+    def arena_align(self) -> int:
+        """Alignment that the arena's first byte must have, in bytes."""
+        return max([LEAST_ARENA_ALIGN, *(r.align for r in self.requests)])
+
+    @property
     def arena_bytes(self) -> int:
         """The whole arena."""
         return self.plan.total_bytes
@@ -58,8 +68,9 @@ def lay_out(
     planner: str = "auto",
     overlap: bool = True,
 ) -> Layout:
-    """Plan the arena of a model. `align` is the alignment of every buffer in bytes.
+    """Plan the arena of a model.
 
+    Every buffer is aligned to `align` bytes, and to the size of its elements where that is more.
     With `overlap`, outputs may begin before inputs whose memory they share, where that makes the
     arena smaller.
     """
@@ -156,10 +167,13 @@ class _Planner:
     def scratch(self) -> list[Request]:
         """What is asked for kernels' own buffers."""
         return [
-            Request(_scratch_name(k, i), b.size_bytes, step, step, self.align)
+            Request(_scratch_name(k, i), b.size_bytes, step, step, self._aligned(b))
             for step, k in enumerate(self.kernels)
             for i, b in enumerate(k.program.scratch)
         ]
+
+    def _aligned(self, buffer: Buffer) -> int:
+        return max(self.align, buffer.size_bytes // buffer.elements)
 
     def layout(self, planner: str, *, overlap: bool) -> Layout:
         """The smallest arena, with the fewest overlaps that it takes."""

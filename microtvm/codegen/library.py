@@ -344,7 +344,7 @@ class _Writer:
                 f"/* Tensors {self.layout.tensor_bytes}, "
                 f"kernels' scratch {self.layout.scratch_bytes}. */",
                 f"#define {upper}_ARENA_BYTES {self.layout.arena_bytes}u",
-                f"#define {upper}_ARENA_ALIGN {ARENA_ALIGN}u",
+                f"#define {upper}_ARENA_ALIGN {self.layout.arena_align}u",
                 "",
                 "/* Inputs, which the caller fills, and outputs, all in the arena. */",
                 f"struct {p}_io {{",
@@ -430,7 +430,7 @@ class _Writer:
             "cpu": self.cpu,
             "hash": digest,
             "arena_bytes": layout.arena_bytes,
-            "arena_align": ARENA_ALIGN,
+            "arena_align": layout.arena_align,
             "tensor_bytes": layout.tensor_bytes,
             "scratch_bytes": layout.scratch_bytes,
             "lower_bound_bytes": layout.plan.lower_bound_bytes,
@@ -485,7 +485,3 @@ class _Writer:
                 key = f"{b.data.dtype.name}:{hashlib.sha256(b.data.tobytes()).hexdigest()}"
                 seen[key] = b.data.nbytes
         return sum(seen.values())
-
-
-ARENA_ALIGN = 16
-"""Alignment that the arena's first byte must have, in bytes."""
