@@ -24,18 +24,14 @@ TEMPORARIES = 4
 
 @dataclass(frozen=True)
 class FloatTile(ProductTile):
-    """All distances are operands: one text serves every layer."""
+    """One text serves every layer."""
 
     fused: bool = False
 
     dtype: ClassVar[str] = "float32"
     acc_dtype: ClassVar[str] = "float32"
     portable: ClassVar[str] = "MTVM_TILE_FPU"
-
-    @property
-    def unroll(self) -> int:
-        """Depths in one pass, which `run` is a multiple of."""
-        return max(u for u in range(1, PASS + 1) if self.run % u == 0)
+    longest: ClassVar[int] = PASS
 
     @property
     def fits(self) -> bool:
@@ -48,11 +44,6 @@ class FloatTile(ProductTile):
         kind = "vfma" if self.fused else "vmul"
         return f"mtvm_{kind}_{self.rows}x{self.columns}_by{self.unroll}"
 
-    @property
-    def scalars(self) -> tuple[tuple[str, int], ...]:
-        names = ("x_row", "run", "runs", "x_run")
-        return tuple((n, getattr(self, n)) for n in names)
-
     def body(self) -> list[str]:
         rows = range(self.rows)
         lines = [
@@ -60,10 +51,7 @@ class FloatTile(ProductTile):
             f"    const int32_t passes = run / {self.unroll};",
             "    const int32_t skip = 4 * (x_run - run);",
         ]
-        lines += [
-            f"    const float *x{r} = x + {r} * x_row;" if r else "    const float *x0 = x;"
-            for r in rows
-        ]
+        lines += self.row_pointers("float")
         outputs = ['[count] "=&r"(count)', '[w] "+r"(w)', '[runs] "+r"(runs)']
         outputs += [f'[x{r}] "+r"(x{r})' for r in rows]
         inputs = ['[passes] "r"(passes)', '[skip] "r"(skip)', '[acc] "r"(acc)']

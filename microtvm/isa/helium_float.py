@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from microtvm.isa.product_schedule import Family
+from microtvm.isa.product_schedule import Family, without_knobs
 from microtvm.isa.product_tile import ProductTile, statement
 
 LANES = 4
@@ -21,16 +21,12 @@ PASS = 4
 
 @dataclass(frozen=True)
 class HeliumFloatTile(ProductTile):
-    """All distances are operands: one text serves every layer."""
+    """One text serves every layer."""
 
     dtype: ClassVar[str] = "float32"
     acc_dtype: ClassVar[str] = "float32"
     portable: ClassVar[str] = "MTVM_TILE_MVE_FLOAT"
-
-    @property
-    def unroll(self) -> int:
-        """Depths in one pass, which `run` is a multiple of."""
-        return max(u for u in range(1, PASS + 1) if self.run % u == 0)
+    longest: ClassVar[int] = PASS
 
     @property
     def vectors(self) -> int:
@@ -54,11 +50,6 @@ class HeliumFloatTile(ProductTile):
     def name(self) -> str:
         return f"mtvm_vfma_mve_{self.rows}x{self.columns}_by{self.unroll}"
 
-    @property
-    def scalars(self) -> tuple[tuple[str, int], ...]:
-        names = ("x_row", "run", "runs", "x_run")
-        return tuple((n, getattr(self, n)) for n in names)
-
     def body(self) -> list[str]:
         rows = range(self.rows)
         lines = [
@@ -66,10 +57,7 @@ class HeliumFloatTile(ProductTile):
             "    const int32_t skip = 4 * (x_run - run);",
             f"    int32_t {', '.join(f't{n}' for n in range(self._temporaries))};",
         ]
-        lines += [
-            f"    const float *x{r} = x + {r} * x_row;" if r else "    const float *x0 = x;"
-            for r in rows
-        ]
+        lines += self.row_pointers("float")
         outputs = ['[w] "+r"(w)', '[runs] "+m"(runs)']
         outputs += [f'[x{r}] "+r"(x{r})' for r in rows]
         outputs += [f'[t{n}] "=&r"(t{n})' for n in range(self._temporaries)]
@@ -131,9 +119,7 @@ class HeliumFloatTile(ProductTile):
 
 
 FAMILY = Family(
-    make=lambda rows, columns, run, runs, x_row, x_run, knobs: HeliumFloatTile(
-        rows, columns, run, runs, x_row, x_run
-    ),
+    make=without_knobs(HeliumFloatTile),
     shapes=[
         (r, c)
         for r in range(1, 7)

@@ -11,8 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from microtvm.isa.product_schedule import Family
-from microtvm.isa.product_tile import ProductTile, statement
+from microtvm.isa.product_schedule import Family, without_knobs
+from microtvm.isa.product_tile import EncodedTile, statement
 
 MAX_OFFSET = 4095
 """The largest immediate of LDRSB and ADDW."""
@@ -25,17 +25,14 @@ PASS = 9
 
 
 @dataclass(frozen=True)
-class MlaTile(ProductTile):
-    """Of a single run the length is an operand, so that one text serves every depth."""
+class MlaTile(EncodedTile):
+    """Eight accumulators at most, all in registers that Thumb code has."""
 
     dtype: ClassVar[str] = "int8"
     acc_dtype: ClassVar[str] = "int32"
     portable: ClassVar[str] = "MTVM_TILE_THUMB2"
-
-    @property
-    def unroll(self) -> int:
-        """Products of each accumulator in one pass, which `run` is a multiple of."""
-        return max(u for u in range(1, PASS + 1) if self.run % u == 0)
+    longest: ClassVar[int] = PASS
+    instruction: ClassVar[str] = "mla"
 
     @property
     def joined(self) -> int:
@@ -43,11 +40,6 @@ class MlaTile(ProductTile):
         if self.runs == 1 or self.unroll < self.run:
             return 1
         return max(n for n in range(1, max(1, PASS // self.run) + 1) if self.runs % n == 0)
-
-    @property
-    def _walks(self) -> bool:
-        """Whether a run takes more than one pass."""
-        return self.runs == 1 or self.unroll < self.run
 
     @property
     def fits(self) -> bool:
@@ -61,25 +53,13 @@ class MlaTile(ProductTile):
             and min(self.rows, self.columns) <= 3
         )
 
-    @property
-    def name(self) -> str:
-        tile = f"mtvm_mla_{self.rows}x{self.columns}"
-        apart = f"_x{self.x_row}" if self.rows > 1 else ""
-        if self.runs == 1:
-            return f"{tile}_by{self.unroll}{apart}"
-        return f"{tile}_n{self.runs}_{self.run}_{self.x_run}{apart}"
-
-    @property
-    def scalars(self) -> tuple[tuple[str, int], ...]:
-        return (("run", self.run),) if self.runs == 1 else ()
-
     def body(self) -> list[str]:
         accs = [f"a{r}{c}" for r in range(self.rows) for c in range(self.columns)]
         lines = [f"    int32_t {', '.join(accs)}, t0, t1, t2, t3;"]
         outputs = [f'[{a}] "=&r"({a})' for a in accs]
         outputs += [f'[t{k}] "=&r"(t{k})' for k in range(4)] + ['[x] "+r"(x)', '[w] "+r"(w)']
         inputs: list[str] = []
-        if self._walks:
+        if self.walks:
             moves = self.runs > 1
             kind = "const int8_t *x_end" if moves else "const int8_t *const x_end"
             lines.append(f"    {kind} = x + {self.number('run')};")
@@ -97,7 +77,7 @@ class MlaTile(ProductTile):
         for k in range(step):
             lines += self._products(k)
         lines.append(f"add %[w], #{step * self.columns}")
-        if self._walks:
+        if self.walks:
             lines += [f"add %[x], #{step}", "ldr %[t0], %[x_end]", "cmp %[x], %[t0]", "bne 1b"]
             if self.runs > 1:
                 # On to the next run: its end moves by x_run, x by what it has not covered of that.
@@ -128,9 +108,7 @@ class MlaTile(ProductTile):
 
 
 FAMILY = Family(
-    make=lambda rows, columns, run, runs, x_row, x_run, knobs: MlaTile(
-        rows, columns, run, runs, x_row, x_run
-    ),
+    make=without_knobs(MlaTile),
     shapes=[
         (r, c)
         for r in range(1, ACCUMULATORS + 1)

@@ -25,6 +25,17 @@ Make = Callable[[int, int, int, int, int, int, Knobs], ProductTile]
 """Rows, columns, run, runs, x_row and x_run (see `ProductTile`), and knobs to a tile."""
 
 
+def without_knobs(kind: Callable[[int, int, int, int, int, int], ProductTile]) -> Make:
+    """A tile's class as it is: none of its properties is a knob."""
+
+    def make(
+        rows: int, columns: int, run: int, runs: int, x_row: int, x_run: int, knobs: Knobs
+    ) -> ProductTile:
+        return kind(rows, columns, run, runs, x_row, x_run)
+
+    return make
+
+
 @dataclass(frozen=True)
 class Family:
     """A core's tile: how it is made of a shape and distances, and what its parts take.

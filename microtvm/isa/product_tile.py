@@ -34,6 +34,8 @@ class ProductTile(ABC):
     acc_dtype: ClassVar[str]
     portable: ClassVar[str]
     """The preprocessor's condition for the tile in the core's own instructions."""
+    longest: ClassVar[int]
+    """Depths that one pass of the innermost loop holds, at most."""
     shared: ClassVar[bool] = False
     """Whether kernels may become one that differ in the tile's distances, which are all operands.
 
@@ -51,9 +53,14 @@ class ProductTile(ABC):
         """The function's name: everything that its text depends on."""
 
     @property
+    def unroll(self) -> int:
+        """Depths in one pass, which `run` is a multiple of."""
+        return max(u for u in range(1, self.longest + 1) if self.run % u == 0)
+
+    @property
     def scalars(self) -> tuple[tuple[str, int], ...]:
-        """Operands that are numbers, so that one text serves tiles which differ in them."""
-        return ()
+        """Operands that are numbers, so that one text serves tiles which differ in them: all."""
+        return tuple((n, getattr(self, n)) for n in ("x_row", "run", "runs", "x_run"))
 
     @abstractmethod
     def body(self) -> list[str]:
@@ -62,6 +69,11 @@ class ProductTile(ABC):
     def number(self, name: str) -> str:
         """A field in C: an operand's name, or its value."""
         return name if name in dict(self.scalars) else str(getattr(self, name))
+
+    def row_pointers(self, c_type: str) -> list[str]:
+        """C that declares where each row begins: x0, x1 and so on."""
+        places = ("x", *(f"x + {r} * x_row" for r in range(1, self.rows)))
+        return [f"    const {c_type} *x{r} = {place};" for r, place in enumerate(places)]
 
     @property
     def depth(self) -> str:
@@ -152,6 +164,33 @@ class ProductTile(ABC):
             raise ScheduleError(
                 f"{self.name} takes strides {wanted}, the operand has {found.strides}"
             )
+
+
+class EncodedTile(ProductTile):
+    """Distances are part of the instructions. Of a single run the length is an operand.
+
+    One text then serves every depth, and every layer where there is one row.
+    """
+
+    instruction: ClassVar[str]
+    """Of the name."""
+
+    @property
+    def walks(self) -> bool:
+        """Whether a run takes more than one pass, or may."""
+        return self.runs == 1 or self.unroll < self.run
+
+    @property
+    def name(self) -> str:
+        tile = f"mtvm_{self.instruction}_{self.rows}x{self.columns}"
+        apart = f"_x{self.x_row}" if self.rows > 1 else ""
+        if self.runs == 1:
+            return f"{tile}_by{self.unroll}{apart}"
+        return f"{tile}_n{self.runs}_{self.run}_{self.x_run}{apart}"
+
+    @property
+    def scalars(self) -> tuple[tuple[str, int], ...]:
+        return (("run", self.run),) if self.runs == 1 else ()
 
 
 def statement(lines: list[str], outputs: list[str], inputs: list[str], clobbers: str) -> list[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from microtvm.isa.product_schedule import Family
+from microtvm.isa.product_schedule import Family, without_knobs
 from microtvm.isa.product_tile import ProductTile, statement
 
 PASS = 8
@@ -57,11 +57,6 @@ class Thumb1Tile(ProductTile):
     def _walks(self) -> bool:
         """Whether a run takes more than one pass."""
         return self.unroll < self.run
-
-    @property
-    def scalars(self) -> tuple[tuple[str, int], ...]:
-        names = ("x_row", "run", "runs", "x_run")
-        return tuple((n, getattr(self, n)) for n in names)
 
     def body(self) -> list[str]:
         lines = [
@@ -139,12 +134,8 @@ class Thumb1SharedTile(Thumb1Tile):
 
 
 FAMILY = Family(
-    make=lambda rows, columns, run, runs, x_row, x_run, knobs: Thumb1Tile(
-        rows, columns, run, runs, x_row, x_run
-    ),
-    shared=lambda rows, columns, run, runs, x_row, x_run, knobs: Thumb1SharedTile(
-        rows, columns, run, runs, x_row, x_run
-    ),
+    make=without_knobs(Thumb1Tile),
+    shared=without_knobs(Thumb1SharedTile),
     shapes=SHAPES,
     dtype="int8",
     acc_dtype="int32",

@@ -214,15 +214,14 @@ def _exp_of_quarter(a: Expr) -> Expr:
 def _reciprocal(total: Expr) -> Expr:
     """The fraction of 1 / total in Q0.31, total in Q12.19: GetReciprocal, three Newton steps."""
     leading = te.call("clz", total)
-    # What is left of the sum's mantissa below its first bit; half of it and of one is Q0.31.
-    fraction = (total.astype("int64") << leading.astype("int64")) - (1 << 31)
-    half = te.truncdiv(fraction + (1 << 31), 2).astype("int32")
+    # The sum's mantissa in Q0.32, from one half to one, and half of it in Q0.31.
+    mantissa = total.astype("uint32") << leading.astype("uint32")
+    half = (mantissa >> 1).astype("int32")
     estimate = _high(half, -1010580540) + 1515870810
     for _ in range(3):
         error = IntImm(1 << 29) - _high(half, estimate)
         estimate = estimate + (_high(estimate, error) << 2)
-    doubled = estimate.astype("int64") << 1
-    return te.min(doubled, IntImm(INT32_MAX, "int64")).astype("int32")
+    return te.select(estimate >= 1 << 30, INT32_MAX, estimate << 1)
 
 
 def _import(node: TfliteNode) -> None:

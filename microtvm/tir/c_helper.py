@@ -87,8 +87,11 @@ static inline int32_t mtvm_clz(uint32_t x)
 /* round(a * b / 2^31), halves up; saturates. */
 static inline int32_t mtvm_srdhm(int32_t a, int32_t b)
 {
-    const int64_t high = ((int64_t)a * b + (INT64_C(1) << 30)) >> 31;
-    return high > INT32_MAX ? INT32_MAX : (int32_t)high;
+    /* One product does not fit; with a constant factor the compiler sees that it is another. */
+    if (a == b && a == INT32_MIN) {
+        return INT32_MAX;
+    }
+    return (int32_t)(((int64_t)a * b + (INT64_C(1) << 30)) >> 31);
 }
 """,
     ),

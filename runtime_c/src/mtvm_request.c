@@ -40,8 +40,13 @@ void mtvm_put_bytes(struct mtvm_answer *answer, const void *data, size_t size)
 
 void mtvm_put_name(struct mtvm_answer *answer, const char *name)
 {
+    const char *end = name;
+
+    /* Not strlen: the C library's is written for long strings, and takes 200 bytes of code on some cores. */
+    while (*end != '\0')
+        end++;
     answer->tail = (const uint8_t *)name;
-    answer->tail_bytes = strlen(name);
+    answer->tail_bytes = (size_t)(end - name);
 }
 
 uint32_t mtvm_take_number(struct mtvm_request *request)

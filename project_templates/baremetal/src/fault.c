@@ -16,12 +16,10 @@ static void put(const char *text, size_t length)
 
 static void put_text(const char *text)
 {
-    size_t length = 0;
-
-    while (text[length] != '\0') {
-        length++;
+    /* Byte by byte: of a loop that counts them the compiler makes the C library's strlen, of 200 bytes on some cores. */
+    for (; *text != '\0'; text++) {
+        put(text, 1);
     }
-    put(text, length);
 }
 
 static void put_hex(uint32_t value)
