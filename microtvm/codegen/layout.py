@@ -11,7 +11,6 @@ from microtvm.memory import Ahead, Plan, Request, lower_bound_bytes, plan
 from microtvm.passes.fuse import Fused
 from microtvm.tir.stmt import Buffer
 
-
 LEAST_ARENA_ALIGN = 16
 """In bytes."""
 
