@@ -52,6 +52,7 @@ def compile_model(
     planner: str = "auto",
     strip_edges: bool = False,
     fold_channels: bool = True,
+    overlap: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
     schedules: Path | Mapping[str, Choice] | None = None,
     dump: Callable[[str, str], None] = lambda stage, text: None,
@@ -61,8 +62,9 @@ def compile_model(
     `prefix` names the library and all its C symbols (by default the file's name made an
     identifier); `planner` is one of memory.PLANNERS; `strip_edges` drops float or uint8 conversions
     at a quantised model's inputs and outputs; without `fold_channels` every tensor has all its
-    channels; `flash_budget` is what weights may take in flash, as a multiple of their size in int8
-    or in bytes (see `FlashBudget`). Raises ModelError for what can't be compiled.
+    channels; without `overlap` no output begins before an input whose memory it takes over;
+    `flash_budget` is what weights may take in flash, as a multiple of their size in int8 or in
+    bytes (see `FlashBudget`). Raises ModelError for what can't be compiled.
     """
     graph = load_model(model, strip_edges=strip_edges)
     dump("import", print_graph(graph))
@@ -72,6 +74,7 @@ def compile_model(
         prefix=prefix,
         planner=planner,
         fold_channels=fold_channels,
+        overlap=overlap,
         flash_budget=flash_budget,
         schedules=schedules,
         dump=dump,
@@ -85,6 +88,7 @@ def compile_graph(
     prefix: str | None = None,
     planner: str = "auto",
     fold_channels: bool = True,
+    overlap: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
     schedules: Path | Mapping[str, Choice] | None = None,
     dump: Callable[[str, str], None] = lambda stage, text: None,
@@ -102,7 +106,7 @@ def compile_graph(
         for group, choice in zip(fused.groups, budgeted.choices, strict=True)
     )
     dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
-    layout = lay_out(fused, kernels, align=cpu.alignment, planner=planner)
+    layout = lay_out(fused, kernels, align=cpu.alignment, planner=planner, overlap=overlap)
     dump("memory", picture(layout.requests, layout.plan))
     chosen = check_prefix(prefix or graph.name)
     library = generate(fused, kernels, layout, chosen, cpu.name, Dialect.of(cpu))

@@ -70,6 +70,7 @@ def generate_project(
     force: bool = False,
     strip_edges: bool = False,
     fold_channels: bool = True,
+    overlap: bool = True,
     flash_budget: str | float = DEFAULT_BUDGET,
     schedules: Path | Mapping[str, Choice] | None = None,
 ) -> Project:
@@ -94,6 +95,7 @@ def generate_project(
                 prefix=prefix_of(model),
                 strip_edges=strip_edges,
                 fold_channels=fold_channels,
+                overlap=overlap,
                 flash_budget=flash_budget,
                 schedules=schedules,
             )

@@ -256,3 +256,12 @@ def test_verbose_shows_where(
     assert verbose.endswith(plain)
     assert "Traceback" in verbose
     assert "frontend" in verbose
+
+
+def test_outputs_overlap_their_inputs_unless_told(cli: CommandLine, tmp_path: Path) -> None:
+    model = model_file("kws_int8")
+    arena = {}
+    for option in ("--overlap", "--no-overlap"):
+        cli.ok("compile", model, "--cpu", "cortex-m3", option, "-o", tmp_path / option)
+        arena[option] = json.loads((tmp_path / option / "metadata.json").read_text())["arena_bytes"]
+    assert 1.3 * arena["--overlap"] < arena["--no-overlap"]
