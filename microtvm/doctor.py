@@ -116,6 +116,20 @@ TOOLS: tuple[Tool, ...] = (
         needed=False,
     ),
     Tool(
+        "cmake",
+        "configures Zephyr's applications",
+        "apt-get install cmake",
+        "cmake",
+        needed=False,
+    ),
+    Tool(
+        "ninja",
+        "builds Zephyr's applications",
+        "apt-get install ninja-build",
+        "ninja",
+        needed=False,
+    ),
+    Tool(
         "clang",
         "a second opinion on the C code, in tests",
         "apt-get install clang",

@@ -23,6 +23,11 @@ _SHOWN_LINES = 12
 _OVERFLOW = re.compile(r"region [`'](?P<memory>\w+)' overflowed by (?P<bytes>\d+) bytes?")
 _TELLING = re.compile(r"error: |undefined reference|multiple definition|\*\*\*|No such file")
 
+# What is wrong is said by the lines behind the first of these.
+_BLOCK = re.compile(r"^(CMake Error|devicetree error|Traceback|ERROR: )", re.MULTILINE)
+# What is wrong was said by the warnings before.
+_WARNED = "Aborting due to Kconfig warnings"
+
 # Of an enclosing make, whose job server this one must not join.
 _MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
 
@@ -77,10 +82,11 @@ def run_build(
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
     explain: Callable[[Project, str], MicrotvmError | None] = lambda project, output: None,
+    hints: Mapping[str, str] | None = None,
 ) -> None:
     """Runs a build's command in `folder`, with `environment` over this process's own; what it
     printed goes to `log`. If it fails, raises what `explain` makes of what it printed, or ToolError
-    or FitError."""
+    or FitError, with the hint of the first text of `hints` that was printed."""
     inherited = {k: v for k, v in os.environ.items() if k not in _MAKE_VARIABLES}
     done = subprocess.run(
         argv,
@@ -96,10 +102,12 @@ def run_build(
     log.parent.mkdir(parents=True, exist_ok=True)
     log.write_text(f"{' '.join(argv)}\n{done.stdout}", encoding="utf-8")
     if done.returncode != 0:
-        raise explain(project, done.stdout) or _failure(project, done.stdout, log)
+        raise explain(project, done.stdout) or _failure(project, done.stdout, log, hints or {})
 
 
-def _failure(project: Project, output: str, log: Path) -> FitError | ToolError:
+def _failure(
+    project: Project, output: str, log: Path, hints: Mapping[str, str]
+) -> FitError | ToolError:
     overflows = dict(_OVERFLOW.findall(output))
     if overflows:
         found = "; ".join(
@@ -110,10 +118,25 @@ def _failure(project: Project, output: str, log: Path) -> FitError | ToolError:
             f"the image does not fit board {project.board.name}: {found}",
             hint="choose a board with more memory, or a smaller model",
         )
-    lines = output.splitlines()
-    telling = [line for line in lines if _TELLING.search(line)] or lines[-_SHOWN_LINES:]
-    shown = "\n".join(telling[:_SHOWN_LINES])
+    advice = [hint for text, hint in hints.items() if text in output][:1]
+    advice.append(
+        f"the whole output is in {log}; of `microtvm run MODEL` it is kept with --keep FOLDER"
+    )
+    shown = "\n".join(_telling(output)[:_SHOWN_LINES])
     return ToolError(
         f"building {project.folder} for {project.board.name} failed:\n{shown}",
-        hint=f"the whole output is in {log}; of `microtvm run MODEL` it is kept with --keep FOLDER",
+        hint="; ".join(advice),
     )
+
+
+def _telling(output: str) -> list[str]:
+    """The lines that say what is wrong: the compiler's, else a block of CMake's or Python's, else
+    the last ones."""
+    lines = [line for line in output.splitlines() if line.strip()]
+    if _WARNED in output:
+        return [line for line in lines if line.startswith("warning: ")]
+    telling = [line for line in lines if _TELLING.search(line)]
+    block = _BLOCK.search(output)
+    if not telling and block:
+        return [line for line in output[block.start() :].splitlines() if line.strip()]
+    return telling or lines[-_SHOWN_LINES:]

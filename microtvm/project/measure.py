@@ -18,6 +18,12 @@ ARENA = ".mtvm_arena"
 STACK = ".stack"
 _VECTORS = ".vectors"
 
+WEIGHTS_SYMBOLS = ("mtvm_weights_start", "mtvm_weights_end")
+"""What encloses the weights where a platform's own linker script has them among other constants."""
+
+STACK_SYMBOL = "mtvm_stack"
+"""The stack that the model runs on, where it is one of several variables that are stacks."""
+
 
 @dataclass(frozen=True)
 class Flash:
@@ -74,20 +80,26 @@ def measure(elf: Path, library: Library) -> Footprint:
     UserError for a file that isn't ELF.
     """
     code = constants = weights = static = stack = arena = 0
-    for name, size, flags, stored in _sections(elf):
-        if name.startswith(WEIGHTS):
+    image = _read(elf)
+    for section in image.sections:
+        size, flags = section.size, section.flags
+        if section.name.startswith(WEIGHTS):
             weights += size
-        elif name == ARENA:
+        elif section.name == ARENA:
             arena += size
-        elif name == STACK:
+        elif section.name == STACK:
             stack += size
-        elif flags & SH_FLAGS.SHF_EXECINSTR or name == _VECTORS:
+        elif flags & SH_FLAGS.SHF_EXECINSTR or section.name == _VECTORS:
             code += size
-        elif flags & SH_FLAGS.SHF_WRITE:
+        elif flags & SH_FLAGS.SHF_WRITE and not section.stays:
             static += size
-            constants += size if stored else 0
+            constants += size if section.stored else 0
         else:
             constants += size
+    constants -= image.enclosed_weights
+    weights += image.enclosed_weights
+    static -= image.stack_variable
+    stack += image.stack_variable
     if not weights:
         # A linker script that is not ours has them among the code.
         weights = _weights_in_code(elf, library.prefix)
@@ -129,23 +141,71 @@ def _weights_in_code(elf: Path, prefix: str) -> int:
         )
 
 
-def _sections(elf: Path) -> list[tuple[str, int, int, bool]]:
-    """Each section that has an address: name, bytes, flags, whether the file stores its content.
+@dataclass(frozen=True)
+class _Section:
+    """A section that has an address."""
 
-    Thread-local zeros are left out: the linker script makes room for them in `.bss`.
-    """
+    name: str
+    address: int
+    size: int
+    flags: int
+    stored: bool
+    """The file stores its content."""
+    stays: bool
+    """It is used where it is stored, in an image that copies others from there to RAM."""
+
+
+@dataclass(frozen=True)
+class _Image:
+    sections: list[_Section]
+    enclosed_weights: int
+    """Bytes of weights in a section that has other constants as well."""
+    stack_variable: int
+    """Bytes of the stack that is a variable."""
+
+
+def _read(elf: Path) -> _Image:
+    """What counts of a file."""
     try:
         with elf.open("rb") as stream:
-            result = []
-            for section in ELFFile(stream).iter_sections():
-                flags = section["sh_flags"]
-                stored = section["sh_type"] != "SHT_NOBITS"
-                if flags & SH_FLAGS.SHF_ALLOC and (stored or not flags & SH_FLAGS.SHF_TLS):
-                    result.append((section.name, section["sh_size"], flags, stored))
-            return result
+            file = ELFFile(stream)
+            sections = _sections(file)
+            return _Image(sections, *_variables(file, sections))
     except ELFError as error:
         raise UserError(f"{elf} is not an ELF file: {error}") from None
     except OSError as error:
         raise UserError(
             f"{elf} can't be read: {error.strerror}", hint="build the project first"
         ) from None
+
+
+def _sections(file: ELFFile) -> list[_Section]:
+    """Thread-local zeros are left out: the linker script makes room for them in `.bss`."""
+    loads = [segment.header for segment in file.iter_segments("PT_LOAD")]
+    copied = any(load.p_vaddr != load.p_paddr and load.p_filesz for load in loads)
+    result = []
+    for section in file.iter_sections():
+        address, size = section["sh_addr"], section["sh_size"]
+        flags, stored = section["sh_flags"], section["sh_type"] != "SHT_NOBITS"
+        if flags & SH_FLAGS.SHF_ALLOC and (stored or not flags & SH_FLAGS.SHF_TLS):
+            in_place = any(
+                load.p_vaddr <= address < load.p_vaddr + load.p_filesz
+                and load.p_vaddr == load.p_paddr
+                for load in loads
+            )
+            stays = copied and stored and in_place
+            result.append(_Section(section.name, address, size, flags, stored, stays))
+    return result
+
+
+def _variables(file: ELFFile, sections: list[_Section]) -> tuple[int, int]:
+    """Bytes of the weights that symbols enclose, and of the stack that is a variable."""
+    places: dict[str, tuple[int, int]] = {}
+    for table in file.iter_sections():
+        if isinstance(table, SymbolTableSection):
+            for name in (*WEIGHTS_SYMBOLS, STACK_SYMBOL):
+                for symbol in table.get_symbol_by_name(name) or ():
+                    places[name] = (symbol["st_value"], symbol["st_size"])
+    start, end = (places.get(name, (0, 0))[0] for name in WEIGHTS_SYMBOLS)
+    apart = any(s.address == start for s in sections if s.name.startswith(WEIGHTS))
+    return 0 if apart else end - start, places.get(STACK_SYMBOL, (0, 0))[1]

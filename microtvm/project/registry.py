@@ -9,12 +9,13 @@ from microtvm.errors import ToolError
 from microtvm.project.arduino import Arduino
 from microtvm.project.make import Baremetal, Host
 from microtvm.project.platform import Platform
+from microtvm.project.zephyr import Zephyr
 from microtvm.target.document import near
 
 ENTRY_POINTS = "microtvm.platforms"
 """The group by which third parties' platforms are found."""
 
-_OWN: tuple[type[Platform], ...] = (Arduino, Baremetal, Host)
+_OWN: tuple[type[Platform], ...] = (Arduino, Baremetal, Host, Zephyr)
 
 
 def list_platforms() -> list[str]:

@@ -1,0 +1,188 @@
+"""Zephyr: an application with a module in it, built by west, or by CMake outside of workspaces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from microtvm.errors import BoardError, UserError
+from microtvm.project.library import Library
+from microtvm.project.make import run_build
+from microtvm.project.option import Option, Value
+from microtvm.project.platform import Built, Platform
+from microtvm.project.zephyr_tools import HINTS, build_commands, environment
+from microtvm.project.zephyr_tree import find_tree
+from microtvm.target import Board, Setting
+from microtvm.target.document import near
+
+if TYPE_CHECKING:
+    from microtvm.project.project import Project
+
+_KEYS = ("arena", "board", "modules", "old", "serial", "uart", "weights")
+_LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]*)*")
+_WINDOW = range(40, 32768)
+
+
+@dataclass(frozen=True)
+class ZephyrBoard:
+    """What Zephyr has to know of a board: its table `[platform.zephyr]`."""
+
+    board: str
+    """Zephyr's name of it, e.g. `mps2/an521/cpu0`."""
+    old: str
+    """The name before Zephyr 3.7, e.g. `mps2_an521`."""
+    uart: str
+    """Devicetree label of a second UART, for the link beside the console; empty without one."""
+    serial: int
+    """Which of the emulator's serial ports that UART is, from 0."""
+    arena: str
+    """Devicetree label of the memory region for the arena; empty for the RAM of all variables."""
+    weights: str
+    """Devicetree label of the memory region for the weights; empty for that of the code."""
+    modules: tuple[str, ...]
+    """Zephyr's modules that the board needs, beside what its processor does."""
+
+    @property
+    def file(self) -> str:
+        """How the board's files in an application's `boards/` are called. The part that names the
+        SoC may be left out, and two files of one board are an error: where the short name is the
+        old one, it serves all versions."""
+        board, _, qualifiers = self.board.partition("/")
+        short = _stem(f"{board}/{qualifiers.partition('/')[2]}").rstrip("_")
+        return short if short == _stem(self.old) else _stem(self.board)
+
+    def name(self, version: tuple[int, int, int]) -> str:
+        """The board's name in a tree of that version."""
+        return self.board if version >= (3, 7, 0) else self.old
+
+
+class Zephyr(Platform):
+    """Zephyr 3.0 and later."""
+
+    name = "zephyr"
+    options = (
+        Option("console", False, "Keep the console, and have the link on the board's second UART."),
+        Option("window_bytes", 256, "How many bytes the host may have on their way."),
+        Option("arena", "", "Devicetree label of the arena's memory region; else the board's."),
+        Option("weights", "", "Devicetree label of the weights' memory region; else the board's."),
+    )
+
+    def model_folder(self, prefix: str) -> str:
+        return "module/model"
+
+    def check(self, board: Board, options: Mapping[str, Value]) -> None:
+        found = zephyr_board(board)
+        if options["console"] and not found.uart:
+            raise UserError(
+                f"board {board.name} has no second UART for a link beside the console",
+                hint="leave out the option console: the link takes the console's UART; "
+                f"or add uart = LABEL to [platform.zephyr] in {board.file}",
+            )
+        if options["window_bytes"] not in _WINDOW:
+            raise UserError(
+                f"option window_bytes of platform zephyr must be {_WINDOW.start} to "
+                f"{_WINDOW.stop - 1}, found {options['window_bytes']}"
+            )
+        for name in ("arena", "weights"):
+            if options[name] and not _LABEL.fullmatch(str(options[name])):
+                raise UserError(
+                    f"option {name} of platform zephyr must be a devicetree label, "
+                    f"found {options[name]!r}"
+                )
+
+    def context(
+        self, board: Board, library: Library, options: Mapping[str, Value]
+    ) -> dict[str, object]:
+        found = zephyr_board(board)
+        source = (library.folder / library.sources[1]).read_text(encoding="utf-8")
+        return {
+            "zephyr": {
+                "board": found.board,
+                "old": found.old,
+                "file": found.file,
+                "old_file": _stem(found.old),
+                "uart": found.uart if options["console"] else "",
+                "arena": options["arena"] or found.arena,
+                "weights": options["weights"] or found.weights,
+            },
+            "needs_libm": "#include <math.h>" in source,
+        }
+
+    def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
+        board = zephyr_board(project.board)
+        tree = find_tree(project.folder)
+        name = board.name(tree.version)
+        tree.require_board(name)
+        family = project.board.cpu.family
+        variables = environment(tree, project.board)
+        commands = build_commands(
+            tree,
+            folder=project.folder.resolve(),
+            board=name,
+            modules=(*tree.modules_of(family), *board.modules),
+            strict=strict,
+            jobs=jobs,
+        )
+        log = project.folder / "build" / "build.log"
+        for argv in commands:
+            run_build(project, argv, log, folder=tree.folder, environment=variables, hints=HINTS)
+        return Built(project, self.elf(project), self.map_file(project), log)
+
+    def elf(self, project: Project) -> Path:
+        folder = project.folder / "build" / "zephyr"
+        return folder / ("zephyr.exe" if project.board.cpu.family == "native" else "zephyr.elf")
+
+    def map_file(self, project: Project) -> Path:
+        return project.folder / "build" / "zephyr" / "zephyr.map"
+
+    def emulator_argv(self, project: Project, serial: str) -> list[str]:
+        argv = super().emulator_argv(project, serial)
+        before = zephyr_board(project.board).serial if project.options["console"] else 0
+        position = next((i for i, word in enumerate(argv) if word == "-serial"), None)
+        if before and position is not None:
+            console = f"file:{project.folder / 'build' / 'console.log'}"
+            others = ["-serial", console] + ["-serial", "null"] * (before - 1)
+            argv[position:position] = others
+        return argv
+
+
+def zephyr_board(board: Board) -> ZephyrBoard:
+    """The board's table `[platform.zephyr]`; BoardError if it lacks a name or has unknown keys."""
+    where = f"{board.file}: platform.zephyr"
+    table = board.settings.get("zephyr", {})
+    for key in table:
+        if key not in _KEYS:
+            raise BoardError(f"{where}.{key} is unknown", hint=near(key, list(_KEYS)))
+    name = _text(where, table, "board")
+    if not _NAME.fullmatch(name):
+        raise BoardError(f"{where}.board must be a name such as mps2/an385, found {name!r}")
+    serial = table.get("serial", 0)
+    if isinstance(serial, bool) or not isinstance(serial, int) or not 0 <= serial < 16:
+        raise BoardError(f"{where}.serial must be 0 to 15, found {serial!r}")
+    labels = {key: _text(where, table, key, "") for key in ("arena", "uart", "weights")}
+    for key, label in labels.items():
+        if label and not _LABEL.fullmatch(label):
+            raise BoardError(f"{where}.{key} must be a devicetree label, found {label!r}")
+    return ZephyrBoard(
+        board=name,
+        old=_text(where, table, "old", _stem(name)),
+        serial=serial,
+        modules=tuple(_text(where, table, "modules", "").split()),
+        **labels,
+    )
+
+
+def _text(where: str, table: Mapping[str, Setting], key: str, default: str | None = None) -> str:
+    value = table.get(key, default)
+    if not isinstance(value, str) or (not value and default is None):
+        raise BoardError(f"{where}.{key} must be a string, found {value!r}")
+    return value
+
+
+def _stem(name: str) -> str:
+    """A board's name in names of files, and what boards were called before Zephyr 3.7."""
+    return name.replace("/", "_")

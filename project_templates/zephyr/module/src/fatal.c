@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A fault is told to the host as text between two delimiters: no decoder of frames takes it for an answer, and a
+ * person with a terminal can read it. `\0mtvm: fault: stack overflow, pc=0000012c lr=00000134\0`
+ */
+#include "link.h"
+
+#if __has_include(<zephyr/fatal.h>)
+#include <zephyr/fatal.h>
+#else
+#include <fatal.h>
+#endif
+#if __has_include(<zephyr/version.h>)
+#include <zephyr/version.h>
+#else
+#include <version.h>
+#endif
+
+#if KERNEL_VERSION_NUMBER >= 0x30700
+typedef struct arch_esf fault_frame;
+#else
+typedef z_arch_esf_t fault_frame;
+#endif
+
+static void put_text(const char *text)
+{
+	size_t length = 0;
+
+	while (text[length] != '\0') {
+		length++;
+	}
+	link_write(NULL, (const uint8_t *)text, length);
+}
+
+#if defined(CONFIG_CPU_CORTEX_M) || defined(CONFIG_RISCV)
+
+static void put_register(const char *name, uint32_t value)
+{
+	uint8_t digits[8];
+
+	put_text(name);
+	for (size_t i = 0; i < sizeof(digits); i++) {
+		digits[i] = (uint8_t)"0123456789abcdef"[(value >> (28u - 4u * i)) & 15u];
+	}
+	link_write(NULL, digits, sizeof(digits));
+}
+
+#endif
+
+static const char *text_of(unsigned int reason)
+{
+	switch (reason) {
+	case K_ERR_CPU_EXCEPTION:
+		return "exception";
+	case K_ERR_SPURIOUS_IRQ:
+		return "unhandled interrupt";
+	case K_ERR_STACK_CHK_FAIL:
+		return "stack overflow";
+	case K_ERR_KERNEL_OOPS:
+		return "kernel oops";
+	case K_ERR_KERNEL_PANIC:
+		return "kernel panic";
+	default:
+		return "exception of the architecture";
+	}
+}
+
+void k_sys_fatal_error_handler(unsigned int reason, const fault_frame *frame)
+{
+	static const uint8_t delimiter;
+
+	(void)irq_lock();
+	link_write(NULL, &delimiter, 1);
+	put_text("mtvm: fault: ");
+	put_text(text_of(reason));
+	if (frame != NULL) {
+#if defined(CONFIG_CPU_CORTEX_M)
+		put_register(", pc=", frame->basic.pc);
+		put_register(" lr=", frame->basic.lr);
+#elif defined(CONFIG_RISCV)
+		put_register(", pc=", (uint32_t)frame->mepc);
+		put_register(" ra=", (uint32_t)frame->ra);
+#endif
+	}
+	link_write(NULL, &delimiter, 1);
+	for (;;) {
+	}
+}
