@@ -15,7 +15,7 @@ from microtvm.project.option import Option, Value
 from microtvm.project.platform import Built, Platform
 from microtvm.project.zephyr_tools import HINTS, build_commands, environment
 from microtvm.project.zephyr_tree import find_tree
-from microtvm.target import Board, Setting
+from microtvm.target import Board, Setting, list_boards, load_board
 from microtvm.target.document import near
 
 if TYPE_CHECKING:
@@ -174,6 +174,29 @@ def zephyr_board(board: Board) -> ZephyrBoard:
         modules=tuple(_text(where, table, "modules", "").split()),
         **labels,
     )
+
+
+def find_board(name: str) -> str:
+    """The name of the board that is called so here or by Zephyr, now or before 3.7.
+
+    BoardError if there is none, or if several are.
+    """
+    if name.endswith(".toml") or name in list_boards():
+        return name
+    known = {
+        board.name: zephyr_board(board)
+        for board in map(load_board, list_boards())
+        if "zephyr" in board.platforms
+    }
+    found = [own for own, zephyr in known.items() if name in (zephyr.board, zephyr.old)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BoardError(
+            f"several boards are {name!r} for Zephyr", hint="choose one: " + ", ".join(found)
+        )
+    names = [*known, *(zephyr.board for zephyr in known.values())]
+    raise BoardError(f"there is no board {name!r}", hint=near(name, names))
 
 
 def _text(where: str, table: Mapping[str, Setting], key: str, default: str | None = None) -> str:

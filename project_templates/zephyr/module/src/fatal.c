@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A fault is told to the host as text between two delimiters: no decoder of frames takes it for an answer, and a
- * person with a terminal can read it. `\0mtvm: fault: stack overflow, pc=0000012c lr=00000134\0`
+ * A fault is told to the host as text between two delimiters, and noted in memory that outlives a reset: the next
+ * session can ask for it. `\0mtvm: stack overflow pc=0000012c lr=00000134\0`
  */
 #include "link.h"
+
+#include "mtvm_crash.h"
 
 #if __has_include(<zephyr/fatal.h>)
 #include <zephyr/fatal.h>
@@ -22,6 +24,15 @@ typedef struct arch_esf fault_frame;
 typedef z_arch_esf_t fault_frame;
 #endif
 
+/* Also read by the server. */
+struct mtvm_crash mtvm_crash __noinit;
+
+static void put(const char *text, size_t size)
+{
+	mtvm_crash_add(&mtvm_crash, text, size);
+	link_write(NULL, (const uint8_t *)text, size);
+}
+
 static void put_text(const char *text)
 {
 	size_t length = 0;
@@ -29,20 +40,20 @@ static void put_text(const char *text)
 	while (text[length] != '\0') {
 		length++;
 	}
-	link_write(NULL, (const uint8_t *)text, length);
+	put(text, length);
 }
 
 #if defined(CONFIG_CPU_CORTEX_M) || defined(CONFIG_RISCV)
 
 static void put_register(const char *name, uint32_t value)
 {
-	uint8_t digits[8];
+	char digits[8];
 
 	put_text(name);
 	for (size_t i = 0; i < sizeof(digits); i++) {
-		digits[i] = (uint8_t)"0123456789abcdef"[(value >> (28u - 4u * i)) & 15u];
+		digits[i] = "0123456789abcdef"[(value >> (28u - 4u * i)) & 15u];
 	}
-	link_write(NULL, digits, sizeof(digits));
+	put(digits, sizeof(digits));
 }
 
 #endif
@@ -50,8 +61,6 @@ static void put_register(const char *name, uint32_t value)
 static const char *text_of(unsigned int reason)
 {
 	switch (reason) {
-	case K_ERR_CPU_EXCEPTION:
-		return "exception";
 	case K_ERR_SPURIOUS_IRQ:
 		return "unhandled interrupt";
 	case K_ERR_STACK_CHK_FAIL:
@@ -61,28 +70,34 @@ static const char *text_of(unsigned int reason)
 	case K_ERR_KERNEL_PANIC:
 		return "kernel panic";
 	default:
-		return "exception of the architecture";
+		return "fault";
 	}
 }
 
 void k_sys_fatal_error_handler(unsigned int reason, const fault_frame *frame)
 {
 	static const uint8_t delimiter;
+	static const char start[] = "mtvm: ";
 
 	(void)irq_lock();
+	mtvm_crash_begin(&mtvm_crash);
 	link_write(NULL, &delimiter, 1);
-	put_text("mtvm: fault: ");
+	link_write(NULL, (const uint8_t *)start, sizeof(start) - 1);
 	put_text(text_of(reason));
 	if (frame != NULL) {
 #if defined(CONFIG_CPU_CORTEX_M)
-		put_register(", pc=", frame->basic.pc);
+		put_register(" pc=", frame->basic.pc);
 		put_register(" lr=", frame->basic.lr);
+		put_register(" psr=", frame->basic.xpsr);
 #elif defined(CONFIG_RISCV)
-		put_register(", pc=", (uint32_t)frame->mepc);
+		put_register(" pc=", (uint32_t)frame->mepc);
 		put_register(" ra=", (uint32_t)frame->ra);
 #endif
 	}
 	link_write(NULL, &delimiter, 1);
+#ifdef CONFIG_MICROTVM_RESET
+	sys_reboot(SYS_REBOOT_COLD);
+#endif
 	for (;;) {
 	}
 }

@@ -63,6 +63,10 @@ static void port_reset(void *context)
 
 #endif
 
+#ifdef CONFIG_MICROTVM_SERVER_FATAL
+extern struct mtvm_crash mtvm_crash;
+#endif
+
 static struct mtvm_port port = {
 	.read = link_read,
 	.write = link_write,
@@ -75,18 +79,18 @@ static struct mtvm_port port = {
 #ifdef CONFIG_MICROTVM_RESET
 	.reset = port_reset,
 #endif
+#ifdef CONFIG_MICROTVM_SERVER_FATAL
+	.crash = &mtvm_crash,
+#endif
 };
 
+/* The errors that keep a server from starting have one digit. */
 static void refuse(enum mtvm_error error)
 {
-	static const char text[] = "\0mtvm: the model can't be served: error -";
-	uint8_t digits[] = {'0', '0', 0};
-	unsigned int number = (unsigned int)-(int)error;
+	uint8_t text[] = "\0mtvm: the model can't be served: error -0 of mtvm_error.h";
 
-	digits[0] = (uint8_t)('0' + number / 10u % 10u);
-	digits[1] = (uint8_t)('0' + number % 10u);
-	link_write(NULL, (const uint8_t *)text, sizeof(text) - 1);
-	link_write(NULL, digits, sizeof(digits));
+	text[sizeof(text) - sizeof("0 of mtvm_error.h")] = (uint8_t)('0' - (int)error);
+	link_write(NULL, text, sizeof(text));
 }
 
 static void serve(void *first, void *second, void *third)

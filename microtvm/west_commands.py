@@ -1,0 +1,93 @@
+"""`west microtvm`: create, build, run and profile from inside a west workspace.
+
+west loads this file by its path, for every command that it runs: nothing of microtvm, nor of what
+it needs, is imported before the command is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import sys
+from pathlib import Path
+
+from west.commands import WestCommand
+
+_COMMANDS = ("create", "build", "run", "profile")
+_WITH_BOARD = ("create", "run", "profile")
+
+_DESCRIPTION = """\
+west microtvm create MODEL -b BOARD -o DIR   an application that serves the model
+west microtvm build [DIR]                    builds it
+west microtvm run MODEL -b BOARD | DIR       runs it on an emulated board
+west microtvm profile MODEL -b BOARD | DIR   what each operator takes
+
+BOARD is a name of `microtvm boards` or Zephyr's, such as mps2/an385; by default what
+`west config build.board` says. All other arguments are those of `microtvm COMMAND`."""
+
+
+class Microtvm(WestCommand):
+    """The commands of `microtvm` that make sense in a workspace, for the platform zephyr."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "microtvm",
+            "compile, build and run a trained model",
+            _DESCRIPTION,
+            accepts_unknown_args=False,
+        )
+
+    def do_add_parser(self, parser_adder: argparse._SubParsersAction) -> argparse.ArgumentParser:  # type: ignore[type-arg]
+        parser: argparse.ArgumentParser = parser_adder.add_parser(
+            self.name,
+            help=self.help,
+            description=self.description,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        parser.add_argument("command", choices=_COMMANDS)
+        parser.add_argument("arguments", nargs=argparse.REMAINDER)
+        return parser
+
+    def do_run(self, args: argparse.Namespace, unknown: list[str]) -> None:
+        if importlib.util.find_spec("microtvm") is None:
+            # A checkout in the workspace needs no installation, only what it imports.
+            sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        try:
+            from microtvm.cli import main
+        except ImportError as error:
+            self.die(
+                f"{error}; things to try: {sys.executable} -m pip install 'microtvm[zephyr]', "
+                "as west and microtvm share one Python"
+            )
+        self._find_tree()
+        main([args.command, *self._arguments(args.command, args.arguments)])
+
+    def _find_tree(self) -> None:
+        """The workspace's own tree, whatever its manifest calls it."""
+        projects = {project.name: project for project in self.manifest.projects}
+        tree = projects.get("zephyr") or projects["manifest"]
+        if "ZEPHYR_BASE" not in os.environ and tree.abspath:
+            os.environ["ZEPHYR_BASE"] = tree.abspath
+
+    def _arguments(self, command: str, given: list[str]) -> list[str]:
+        """What microtvm's own command takes."""
+        if command == "build":
+            return given or ["."]
+        parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        parser.add_argument("-b", "--board")
+        parser.add_argument("--platform")
+        known, rest = parser.parse_known_args(given)
+        a_project = command != "create" and any(map(_is_project, rest))
+        board = known.board or (None if a_project else self.config.get("build.board"))
+        if board is not None:
+            from microtvm.project.zephyr import find_board
+
+            rest += ["--board", find_board(board)]
+        if known.platform or not a_project:
+            rest += ["--platform", known.platform or "zephyr"]
+        return rest
+
+
+def _is_project(word: str) -> bool:
+    return (Path(word) / "project.json").is_file()
