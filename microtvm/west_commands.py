@@ -7,7 +7,6 @@ it needs, is imported before the command is used.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -50,18 +49,25 @@ class Microtvm(WestCommand):
         return parser
 
     def do_run(self, args: argparse.Namespace, unknown: list[str]) -> None:
-        if importlib.util.find_spec("microtvm") is None:
-            # A checkout in the workspace needs no installation, only what it imports.
-            sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+        checkout = Path(__file__).resolve().parent.parent
+        if (checkout / "west-commands.yml").is_file():
+            # The version is the workspace's, installed or not.
+            sys.path.insert(0, str(checkout))
         try:
             from microtvm.cli import main
+            from microtvm.cli.console import report_error
+            from microtvm.errors import MicrotvmError
         except ImportError as error:
             self.die(
                 f"{error}; things to try: {sys.executable} -m pip install 'microtvm[zephyr]', "
                 "as west and microtvm share one Python"
             )
         self._find_tree()
-        main([args.command, *self._arguments(args.command, args.arguments)])
+        try:
+            words = self._arguments(args.command, args.arguments)
+        except MicrotvmError as error:
+            sys.exit(report_error(error, verbose=False))
+        main([args.command, *words])
 
     def _find_tree(self) -> None:
         """The workspace's own tree, whatever its manifest calls it."""

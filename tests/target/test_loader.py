@@ -56,6 +56,8 @@ def read(folder: Path, text: str) -> object:
 def test_the_boards_and_cpus_that_are_promised() -> None:
     emulated = {
         "host",
+        "native-sim",
+        "qemu-cortex-m3",
         "qemu-mega2560",
         "qemu-microbit",
         "qemu-mps2-an385",
@@ -63,6 +65,7 @@ def test_the_boards_and_cpus_that_are_promised() -> None:
         "qemu-mps2-an386",
         "qemu-mps2-an500",
         "qemu-mps2-an505",
+        "qemu-mps2-an521",
         "qemu-mps3-an547",
         "qemu-riscv32",
     }
@@ -98,7 +101,7 @@ def test_board_is_complete(name: str) -> None:
     assert board.cpu == load_cpu(board.cpu.name)
     assert board.emulator is not None or board.url
     assert all(file.is_relative_to(data_folder("boards")) for file in board.origins.values())
-    if name != "host":
+    if board.cpu.family != "native":
         roles = {role: board.memory(role) for role in ("code", "data", "arena", "weights")}
         if "baremetal" in board.platforms:
             assert roles["code"] != roles["data"]

@@ -1,0 +1,87 @@
+"""Zephyr trees that have what is looked at before a build, and programs that play back a build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MPS2 = """\
+board:
+  name: mps2
+  vendor: arm
+  socs:
+  - name: an385
+  - name: an521
+    variants:
+    - name: ns
+      cpucluster: cpu0
+"""
+
+BOTH = """\
+boards:
+- name: qemu_cortex_m3
+  vendor: ti
+  socs:
+  - name: ti_lm3s6965
+- name: native_sim
+  vendor: zephyr
+  socs:
+  - name: native
+    variants:
+    - name: "64"
+"""
+
+MANIFEST = """\
+manifest:
+  projects:
+    - name: cmsis
+      url: https://example.com/cmsis
+      path: modules/hal/cmsis
+    - name: cmsis_6
+      url: https://example.com/cmsis_6
+      path: modules/hal/cmsis_6
+  self:
+    path: zephyr
+"""
+
+
+def write(file: Path, text: str) -> None:
+    """The file with its folder."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text, encoding="utf-8")
+
+
+def tree(folder: Path, version: str) -> Path:
+    """A tree of that version, as it would be in its workspace."""
+    major, minor, patch = (int(part) for part in version.split("."))
+    write(
+        folder / "VERSION",
+        f"VERSION_MAJOR = {major}\nVERSION_MINOR = {minor}\nPATCHLEVEL = {patch}\n"
+        "VERSION_TWEAK = 0\nEXTRAVERSION =\n",
+    )
+    if (major, minor) >= (3, 7):
+        write(folder / "boards/arm/mps2/board.yml", MPS2)
+        write(folder / "boards/some/others/board.yml", BOTH)
+    else:
+        for name in ("mps2_an385", "mps2_an521", "qemu_cortex_m3"):
+            write(folder / f"boards/arm/{name}/{name}_defconfig", "CONFIG_SERIAL=y\n")
+    write(folder / "modules/cmsis/Kconfig", "config HAS_CMSIS_CORE_M\n\tbool\n")
+    if (major, minor) >= (4, 1):
+        wanted = "HAS_CMSIS_CORE_M" if (major, minor) >= (4, 2) else "ZEPHYR_CMSIS_6_MODULE"
+        write(folder / "modules/cmsis_6/Kconfig", f"config {wanted}\n\tbool\n")
+    write(folder / "west.yml", MANIFEST)
+    return folder
+
+
+def workspace(folder: Path, version: str) -> Path:
+    """A workspace with a tree, and with the modules; returns the tree."""
+    write(folder / ".west" / "config", "[manifest]\npath = zephyr\nfile = west.yml\n")
+    for module in ("cmsis", "cmsis_6"):
+        (folder / "modules" / "hal" / module).mkdir(parents=True)
+    return tree(folder / "zephyr", version)
+
+
+def program(folder: Path, name: str, script: str) -> Path:
+    """A program of the shell."""
+    write(folder / name, f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return folder / name
