@@ -1,4 +1,16 @@
-"""`west microtvm`: create, build, run and profile from inside a west workspace.
+"""`west microtvm`: create, build, flash, run and profile from inside a west workspace.
+
+A workspace has the command if microtvm's repository is a project of its manifest:
+
+    - name: microtvm
+      url: URL
+      west-commands: west-commands.yml
+
+or, where microtvm is installed beside west, if the manifest's own `west-commands` has a file with
+
+    from microtvm.west_commands import Microtvm
+
+and names its class Microtvm as the command microtvm.
 
 west loads this file by its path, for every command that it runs: nothing of microtvm, nor of what
 it needs, is imported before the command is used.
@@ -13,13 +25,13 @@ from pathlib import Path
 
 from west.commands import WestCommand
 
-_COMMANDS = ("create", "build", "run", "profile")
-_WITH_BOARD = ("create", "run", "profile")
+_COMMANDS = ("create", "build", "flash", "run", "profile")
 
 _DESCRIPTION = """\
 west microtvm create MODEL -b BOARD -o DIR   an application that serves the model
 west microtvm build [DIR]                    builds it
-west microtvm run MODEL -b BOARD | DIR       runs it on an emulated board
+west microtvm flash [DIR]                    puts it into its board
+west microtvm run MODEL -b BOARD | DIR       runs it, on an emulated board or a real one
 west microtvm profile MODEL -b BOARD | DIR   what each operator takes
 
 BOARD is a name of `microtvm boards` or Zephyr's, such as mps2/an385; by default what
@@ -27,7 +39,7 @@ BOARD is a name of `microtvm boards` or Zephyr's, such as mps2/an385; by default
 
 
 class Microtvm(WestCommand):
-    """The commands of `microtvm` that make sense in a workspace, for the platform zephyr."""
+    """Those commands of `microtvm` that make sense in a workspace, for the platform zephyr."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -70,15 +82,16 @@ class Microtvm(WestCommand):
         main([args.command, *words])
 
     def _find_tree(self) -> None:
-        """The workspace's own tree, whatever its manifest calls it."""
-        projects = {project.name: project for project in self.manifest.projects}
-        tree = projects.get("zephyr") or projects["manifest"]
-        if "ZEPHYR_BASE" not in os.environ and tree.abspath:
-            os.environ["ZEPHYR_BASE"] = tree.abspath
+        """The workspace's own tree, wherever its manifest has it."""
+        for project in self.manifest.projects:
+            if "ZEPHYR_BASE" not in os.environ and project.name in ("manifest", "zephyr"):
+                folder = Path(project.abspath or "")
+                if (folder / "Kconfig.zephyr").is_file():
+                    os.environ["ZEPHYR_BASE"] = str(folder)
 
     def _arguments(self, command: str, given: list[str]) -> list[str]:
         """What microtvm's own command takes."""
-        if command == "build":
+        if command in ("build", "flash"):
             return given or ["."]
         parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         parser.add_argument("-b", "--board")

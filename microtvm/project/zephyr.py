@@ -114,6 +114,11 @@ class Zephyr(Platform):
 
     def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
         board = zephyr_board(project.board)
+        if re.search(r"[\s;]", str(project.folder.resolve())):
+            raise UserError(
+                f"Zephyr can't build in {project.folder.resolve()}: the path has a blank",
+                hint="move the project to a folder without one",
+            )
         tree = find_tree(project.folder)
         name = board.name(tree.version)
         tree.require_board(name)

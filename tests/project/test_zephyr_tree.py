@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from microtvm.errors import BoardError, FitError, ToolError
+from microtvm.errors import BoardError, FitError, ToolError, UserError
 from microtvm.project import Project, build_project, create_project, load_project
 from microtvm.project.zephyr_tree import find_tree
 from microtvm.target import load_board
@@ -116,6 +116,13 @@ def test_what_is_no_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     (tmp_path / "VERSION").write_text("1.2.3\n")
     with pytest.raises(ToolError, match="it has no VERSION that can be read"):
         find_tree(tmp_path)
+
+
+def test_blanks_in_the_projects_path(tmp_path: Path) -> None:
+    """Zephyr's CMake splits lists of files at them."""
+    (tmp_path / "a folder").mkdir()
+    with pytest.raises(UserError, match=r"can't build in .*a folder/p: the path has a blank"):
+        build_project(project(tmp_path / "a folder"))
 
 
 def test_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,8 +43,6 @@ static void put_text(const char *text)
 	put(text, length);
 }
 
-#if defined(CONFIG_CPU_CORTEX_M) || defined(CONFIG_RISCV)
-
 static void put_register(const char *name, uint32_t value)
 {
 	char digits[8];
@@ -55,8 +53,6 @@ static void put_register(const char *name, uint32_t value)
 	}
 	put(digits, sizeof(digits));
 }
-
-#endif
 
 static const char *text_of(unsigned int reason)
 {
@@ -94,6 +90,7 @@ void k_sys_fatal_error_handler(unsigned int reason, const fault_frame *frame)
 		put_register(" ra=", (uint32_t)frame->ra);
 #endif
 	}
+	put_register(" operator=", mtvm_crash.op);
 	link_write(NULL, &delimiter, 1);
 #ifdef CONFIG_MICROTVM_RESET
 	sys_reboot(SYS_REBOOT_COLD);
