@@ -14,14 +14,14 @@ from microtvm.project.make import run_build
 from microtvm.project.option import Option, Value
 from microtvm.project.platform import Built, Platform
 from microtvm.project.zephyr_tools import HINTS, build_commands, environment
-from microtvm.project.zephyr_tree import find_tree
+from microtvm.project.zephyr_tree import Tree, find_tree
 from microtvm.target import Board, Setting, list_boards, load_board
 from microtvm.target.document import near
 
 if TYPE_CHECKING:
     from microtvm.project.project import Project
 
-_KEYS = ("arena", "board", "modules", "old", "serial", "uart", "weights")
+_KEYS = ("arena", "board", "modules", "old", "renamed", "serial", "uart", "weights")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]*)*")
 _WINDOW = range(40, 32768)
@@ -35,6 +35,8 @@ class ZephyrBoard:
     """Zephyr's name of it, e.g. `mps2/an521/cpu0`."""
     old: str
     """The name before Zephyr 3.7, e.g. `mps2_an521`."""
+    renamed: str
+    """The name in later trees, where it was changed after 3.7; empty where it wasn't."""
     uart: str
     """Devicetree label of a second UART, for the link beside the console; empty without one."""
     serial: int
@@ -50,14 +52,23 @@ class ZephyrBoard:
     def file(self) -> str:
         """How the board's files in an application's `boards/` are called. The part that names the
         SoC may be left out, and two files of one board are an error: where the short name is the
-        old one, it serves all versions."""
+        old one, it serves all versions. Empty where the board was renamed: what is then right for
+        one version may be an error in another."""
+        if self.renamed:
+            return ""
         board, _, qualifiers = self.board.partition("/")
         short = _stem(f"{board}/{qualifiers.partition('/')[2]}").rstrip("_")
         return short if short == _stem(self.old) else _stem(self.board)
 
-    def name(self, version: tuple[int, int, int]) -> str:
-        """The board's name in a tree of that version."""
-        return self.board if version >= (3, 7, 0) else self.old
+    def name(self, tree: Tree) -> str:
+        """The board's name in the tree; BoardError if it has no such board."""
+        if tree.version < (3, 7, 0):
+            tree.require_board(self.old)
+            return self.old
+        if self.renamed and tree.has_board(self.renamed):
+            return self.renamed
+        tree.require_board(self.board)
+        return self.board
 
 
 class Zephyr(Platform):
@@ -104,7 +115,8 @@ class Zephyr(Platform):
                 "board": found.board,
                 "old": found.old,
                 "file": found.file,
-                "old_file": _stem(found.old),
+                "old_file": _stem(found.old) if found.file else "",
+                "renamed": found.renamed,
                 "uart": found.uart if options["console"] else "",
                 "arena": options["arena"] or found.arena,
                 "weights": options["weights"] or found.weights,
@@ -120,8 +132,7 @@ class Zephyr(Platform):
                 hint="move the project to a folder without one",
             )
         tree = find_tree(project.folder)
-        name = board.name(tree.version)
-        tree.require_board(name)
+        name = board.name(tree)
         family = project.board.cpu.family
         variables = environment(tree, project.board)
         commands = build_commands(
@@ -175,6 +186,7 @@ def zephyr_board(board: Board) -> ZephyrBoard:
     return ZephyrBoard(
         board=name,
         old=_text(where, table, "old", _stem(name)),
+        renamed=_text(where, table, "renamed", ""),
         serial=serial,
         modules=tuple(_text(where, table, "modules", "").split()),
         **labels,
@@ -193,7 +205,9 @@ def find_board(name: str) -> str:
         for board in map(load_board, list_boards())
         if "zephyr" in board.platforms
     }
-    found = [own for own, zephyr in known.items() if name in (zephyr.board, zephyr.old)]
+    found = [
+        own for own, zephyr in known.items() if name in (zephyr.board, zephyr.old, zephyr.renamed)
+    ]
     if len(found) == 1:
         return found[0]
     if found:

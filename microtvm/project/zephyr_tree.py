@@ -35,6 +35,14 @@ class Tree:
         """As Zephyr writes it, e.g. `3.7.1`."""
         return ".".join(map(str, self.version))
 
+    def has_board(self, name: str) -> bool:
+        """Whether `require_board` has nothing to say."""
+        try:
+            self.require_board(name)
+        except BoardError:
+            return False
+        return True
+
     def require_board(self, name: str) -> None:
         """BoardError if the tree has no board of that name. Boards of other roots, which BOARD_ROOT
         names, are not looked for."""

@@ -8,6 +8,7 @@ import pytest
 
 from microtvm.errors import BoardError, FitError, ToolError, UserError
 from microtvm.project import Project, build_project, create_project, load_project
+from microtvm.project.zephyr import zephyr_board
 from microtvm.project.zephyr_tree import find_tree
 from microtvm.target import load_board
 from tests.project.image import TINY
@@ -78,11 +79,28 @@ def test_versions(
 
 
 @pytest.mark.parametrize(
+    ("version", "name", "board"),
+    [
+        ("3.6.1", "qemu-mps2-an521", "mps2_an521"),
+        ("3.7.1", "qemu-mps2-an521", "mps2/an521/cpu0"),
+        ("3.7.1", "qemu-mps3-an547", "mps3/an547"),
+        ("4.0.0", "qemu-mps3-an547", "mps3/corstone300/an547"),
+        ("4.2.0", "native-sim", "native_sim/native/64"),
+    ],
+)
+def test_boards_have_the_trees_names(
+    version: str, name: str, board: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEPHYR_BASE", str(tree(tmp_path / "zephyr", version)))
+    assert zephyr_board(load_board(name)).name(find_tree(tmp_path)) == board
+
+
+@pytest.mark.parametrize(
     ("version", "board", "message", "near"),
     [
         ("3.6.1", "mps2/an385", "has no board 'mps2/an385'", ""),
         ("3.6.1", "mps2_an386", r"Zephyr 3\.6\.1 in .* has no board 'mps2_an386'", "mps2_an385"),
-        ("3.7.1", "mps3/an547", "has no board 'mps3/an547'", "mps2"),
+        ("3.7.1", "mps4/an999", "has no board 'mps4/an999'", "mps3"),
         ("4.2.0", "mps2/an386", "has the board 'mps2', but not with 'an386'", "an385"),
     ],
 )

@@ -16,6 +16,19 @@ board:
       cpucluster: cpu0
 """
 
+MPS3 = "board:\n  name: mps3\n  vendor: arm\n  socs:\n  - name: 'an547'\n"
+
+# Since 4.0.
+MPS3_LATER = """\
+board:
+  name: mps3
+  socs:
+  - name: 'corstone300'
+    variants:
+    - name: 'an547'
+  - name: 'corstone310'
+"""
+
 BOTH = """\
 boards:
 - name: qemu_cortex_m3
@@ -60,6 +73,7 @@ def tree(folder: Path, version: str) -> Path:
     )
     if (major, minor) >= (3, 7):
         write(folder / "boards/arm/mps2/board.yml", MPS2)
+        write(folder / "boards/arm/mps3/board.yml", MPS3_LATER if major > 3 else MPS3)
         write(folder / "boards/some/others/board.yml", BOTH)
     else:
         for name in ("mps2_an385", "mps2_an521", "qemu_cortex_m3"):
