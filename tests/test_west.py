@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from microtvm.project import create_project
-from microtvm.project.zephyr_tools import find_west
 from microtvm.target import load_board
 from tests.conftest import ROOT
 from tests.project.image import TINY
@@ -49,7 +48,7 @@ def west(folder: Path, *words: object, **variables: str) -> subprocess.Completed
     """west in that folder, without a tree of this machine."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("ZEPHYR", "WEST"))}
     return subprocess.run(
-        [find_west(folder), *map(str, words)],
+        [sys.executable, "-m", "west", *map(str, words)],
         cwd=folder,
         env={**inherited, "PYTHONPATH": str(ROOT), "COLUMNS": "200", **variables},
         stdin=subprocess.DEVNULL,
