@@ -96,7 +96,7 @@ def test_ours_are_not_replaced() -> None:
 @pytest.mark.parametrize("name", list_boards())
 def test_boards_name_platforms_that_exist(name: str) -> None:
     board = load_board(name)
-    assert set(board.platforms) <= {*list_platforms(), "zephyr"}
+    assert set(board.platforms) <= set(list_platforms())
     assert set(board.settings) <= set(board.platforms)
 
 
