@@ -10,8 +10,10 @@ import numpy as np
 from microtvm import te
 from microtvm.te import Schedule, Tensor
 from microtvm.te.evaluate import evaluate_op
+from microtvm.tir.expr import BinOp
 from microtvm.tir.interpret import interpret
-from microtvm.tir.stmt import Buffer, For, If, Program, walk
+from microtvm.tir.stmt import Buffer, For, If, Program, statement_expressions, walk
+from microtvm.tir.traversal import post_order
 from microtvm.util import Array
 from tests.codegen.c_library import CLibrary
 
@@ -76,3 +78,14 @@ def loops(program: Program) -> list[For]:
 def conditions(program: Program) -> list[If]:
     """All conditional statements."""
     return [s for s in walk(program.body) if isinstance(s, If)]
+
+
+def divisions(program: Program) -> list[BinOp]:
+    """Divisions and remainders anywhere in the program."""
+    return [
+        node
+        for stmt in walk(program.body)
+        for expr in statement_expressions(stmt)
+        for node in post_order(expr)
+        if isinstance(node, BinOp) and node.op in ("//", "%", "tdiv", "tmod")
+    ]
