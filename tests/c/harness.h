@@ -19,6 +19,9 @@ void harness_crash(const char *text);
 /* What the server sends when the application prints. */
 size_t harness_log(const char *text, uint8_t *received, size_t capacity);
 
+/* How often the model's first operator has run in this process. */
+int harness_runs(void);
+
 /* Ticks that go by at each look at the counter. */
 void harness_tick(uint32_t ticks);
 

@@ -28,6 +28,11 @@ static void halve(uint8_t *arena)
     memcpy(arena + RUNS, &runs, sizeof runs);
 }
 
+int32_t tiny_runs(void)
+{
+    return runs;
+}
+
 static void sum(uint8_t *arena)
 {
     const int8_t *half = (const int8_t *)(arena + HALF);

@@ -8,4 +8,7 @@
 
 extern const struct mtvm_model tiny_model;
 
+/* How often the first operator has run. */
+int32_t tiny_runs(void);
+
 #endif

@@ -76,6 +76,10 @@ class Server:
         """How far the counter goes on at each look."""
         self._library.harness_tick(ctypes.c_uint32(ticks))
 
+    def runs(self) -> int:
+        """How often the model's first operator has run in this process."""
+        return int(self._library.harness_runs())
+
     def state_bytes(self) -> int:
         """sizeof(struct mtvm_server)."""
         return int(self._library.harness_server_bytes())

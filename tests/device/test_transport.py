@@ -112,12 +112,13 @@ class Echo:
         elif scheme == "exec":
             url = f'exec:{sys.executable} -c "{ECHO}"'
         else:
-            url = f"{scheme}:"
+            url = {"loop": "loop:", "lossy": "lossy:split=0.3&delay=0.1&delay_s=0.001:loop:"}[scheme]
         self.transport: Transport = stack.enter_context(open_transport(url))
         if scheme == "exec":
             self.hang_up = self.transport.process.close  # type: ignore[attr-defined]
-        if scheme == "loop":
-            self.hang_up = lambda: self.transport._outgoing.put(b"")  # type: ignore[attr-defined]
+        if scheme in ("loop", "lossy"):
+            loop = getattr(self.transport, "_inner", self.transport)
+            self.hang_up = lambda: loop._outgoing.put(b"")
 
 
 @pytest.fixture(params=schemes())
@@ -208,6 +209,14 @@ def test_a_full_pipe_times_out(scheme: str, tmp_path: Path) -> None:
         ("exec:", "names no program"),
         ("exec:'", "No closing quotation"),
         ("loop:x", "nothing comes after loop:"),
+        ("lossy:drop=0.1", "'' is not the URL of a device"),
+        ("lossy:drop=0.1:lossy:", "'' is not the URL of a device"),
+        ("lossy:lose=0.1:loop:", "unknown option 'lose'"),
+        ("lossy:drop=1:loop:", "a rate is 0 or more and below 1"),
+        ("lossy:drop=much:loop:", "could not convert string to float: 'much'"),
+        ("lossy:drop=nan:loop:", "a rate is 0 or more and below 1"),
+        ("lossy:delay_s=inf:loop:", "a delay 0 or more"),
+        ("lossy:seed=x:loop:", "invalid literal for int"),
     ],
 )
 def test_bad_urls(url: str, problem: str) -> None:
