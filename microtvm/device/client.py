@@ -137,6 +137,7 @@ class Client:
         frame = frame_encode(bytes([0, request.kind]) + request.payload)
         start_s = self._clock()
         retry = _Retry(self.timing.retry_s, start_s)
+        sent = 1
         self._write(frame, "to start a session")
         while True:
             now_s = self._clock()
@@ -145,6 +146,7 @@ class Client:
                 raise self._silent(f"no answer to the first request within {limit_s:g} s")
             if now_s >= retry.due_s:
                 retry.back_off(now_s)
+                sent += 1
                 self._write(frame, "to start a session")
             for event in self._read(min(retry.due_s, start_s + self.timing.hello_s)):
                 if isinstance(event, Damage):
@@ -152,11 +154,13 @@ class Client:
                 self._log(event)
                 if event.data[1] == Kind.STARTED:
                     retry.restart(self._clock())
+                    sent += 1
                     self._write(frame, "to start a session")
                 hello = self._parse_hello(event, nonce)
                 if hello:
                     self._decoder.seed = crc32(nonce)
-                    self._window = Window(hello.window_bytes, crc32(nonce))
+                    under_way = [frame] * (sent - 1)
+                    self._window = Window(hello.window_bytes, crc32(nonce), under_way)
                     self._broken = ""
                     return hello
 
@@ -292,6 +296,9 @@ class Client:
                 )
             if event.data[1] == Kind.DAMAGED:
                 window.on_damage()
+            answer = parse_answer(event.data)
+            if answer and answer[1].kind == Kind.HELLO:
+                window.on_answer(*answer)
             return False
         running = parse_progress(event.data)
         if running is not None:

@@ -196,6 +196,11 @@ def ask_device(client: Client, hello: Hello) -> Description:
     requests = [Request(Kind.TENSOR, number(index)) for index in range(hello.tensor_count)]
     for index, answer in enumerate(_successes(client, requests, what)):
         info = parse_tensor(answer.payload)
+        if info.size_bytes > hello.arena_bytes:
+            raise LinkError(
+                f"the device says that tensor {info.name} of {info.size_bytes} bytes "
+                f"lies in its arena of {hello.arena_bytes}"
+            )
         tensors.append(
             Tensor(
                 index=index,

@@ -31,6 +31,9 @@ PING_BYTES = 8
 HEADER_BYTES = 2
 """Sequence number and kind, in front of every request's payload."""
 
+READS_AT_ONCE = 1024
+"""Requests of one exchange: enough to keep the line busy."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -424,10 +427,17 @@ class Session:
     def _read(self, tensor: Tensor) -> Array:
         self._check_open()
         what = f"reading tensor {tensor.name}"
-        pieces = []
-        for offset in range(0, tensor.size_bytes, self.hello.read_bytes):
-            count = min(self.hello.read_bytes, tensor.size_bytes - offset)
-            pieces.append((offset, count))
+        content = bytearray()
+        while len(content) < tensor.size_bytes:
+            content += self._read_part(tensor, len(content), what)
+        return np.frombuffer(bytes(content), tensor.dtype).reshape(tensor.shape).copy()
+
+    def _read_part(self, tensor: Tensor, start: int, what: str) -> bytes:
+        """As much as READS_AT_ONCE requests get: the size is the device's word, which must not make
+        this host ask for all of it before any has come."""
+        step = self.hello.read_bytes
+        end = min(tensor.size_bytes, start + READS_AT_ONCE * step)
+        pieces = [(offset, min(step, end - offset)) for offset in range(start, end, step)]
         requests = [
             Request(Kind.READ, number(tensor.index) + number(offset) + number(count))
             for offset, count in pieces
@@ -442,7 +452,7 @@ class Session:
             if len(answer.payload) != count:
                 raise LinkError(f"{len(answer.payload)} bytes came instead of {count} while {what}")
             content += answer.payload
-        return np.frombuffer(bytes(content), tensor.dtype).reshape(tensor.shape).copy()
+        return bytes(content)
 
     def _refuse_dead(self, tensor: Tensor, answer: Answer) -> NoReturn:
         producer = max(tensor.live_from - 1, 0)

@@ -41,8 +41,9 @@ class Window:
     """The requests of one session on their way. `submit` some, send what `next_frame` gives, report
     what arrives."""
 
-    def __init__(self, window_bytes: int, seed: int) -> None:
-        """`seed` is the CRC of the session's nonce."""
+    def __init__(self, window_bytes: int, seed: int, under_way: Sequence[bytes] = ()) -> None:
+        """`seed` is the CRC of the session's nonce, `under_way` are frames of HELLO that may be
+        still on their way."""
         self._window_bytes = window_bytes
         self._seed = seed
         self._sequence = FIRST_SEQUENCE
@@ -53,7 +54,9 @@ class Window:
         """Whether the present run has been asked to stop."""
         self._flights: dict[int, _Flight] = {}
         self._again: deque[_Flight] = deque()
-        self._sent: deque[_Sent] = deque()
+        self._sent = deque(
+            _Sent(_Flight(-1, 0, Kind.HELLO, frame, answered=True)) for frame in under_way
+        )
         self.retransmissions = 0
         """How many frames were sent again, since the session began."""
 
@@ -181,8 +184,10 @@ class Window:
                 return
 
     def on_silence(self) -> None:
-        """Nothing has been heard for a while. A device that computes is only asked again, within
-        its window."""
+        """Nothing has been heard for a while: no answer that would be of no use will come either. A
+        device that computes is only asked again, within its window."""
+        for sent in self._sent:
+            sent.lost |= sent.flight.answered
         waiting = [flight for flight in self._flights.values() if not flight.accepted]
         if waiting:
             for sent in self._sent:

@@ -29,6 +29,7 @@
 #define WANTS_LOG 2u
 
 #define REPORTS_PER_SECOND 4 /* of a run's progress, at most */
+#define UNHEARD 4            /* arrivals without a session that are answered once: an echo of it dies out */
 
 enum state { IDLE, RUN_WHOLE, RUN_STEPS, STARTING };
 
@@ -166,7 +167,6 @@ static int begin_run(struct mtvm_server *server, struct mtvm_request *request, u
     const struct mtvm_model *model = server->model;
     uint32_t op = 0;
     uint32_t restart = 1;
-    int status;
 
     server->run_detail = 0;
     if (kind == MTVM_RUN_THROUGH) {
@@ -182,7 +182,8 @@ static int begin_run(struct mtvm_server *server, struct mtvm_request *request, u
         return MTVM_ERR_STEP;
     }
     if (restart != 0 || server->step == 0) {
-        status = check_inputs(server);
+        int status = check_inputs(server);
+
         if (status != MTVM_OK)
             return status;
         server->step = 0;
@@ -423,12 +424,15 @@ static int execute(struct mtvm_server *server, struct mtvm_request *request, str
     }
 }
 
-/* Something arrived that is no request of this session. Said once, or noise would be answered with noise. */
+/* Something arrived that is no request of this session. Said once, or noise would be answered with noise; without a
+ * session nothing of what a host of an earlier one sends is whole, so it is said again, in case that got lost. */
 static void complain(struct mtvm_server *server)
 {
-    if (!server->quiet)
-        send_event(server, server->receiver.seed != 0 ? MTVM_DAMAGED : MTVM_STARTED);
-    server->quiet = 1;
+    int session = server->receiver.seed != 0;
+
+    if (session ? server->quiet == 0 : server->quiet % UNHEARD == 0)
+        send_event(server, session ? MTVM_DAMAGED : MTVM_STARTED);
+    server->quiet = (uint8_t)(session ? 1 : server->quiet + 1);
 }
 
 /* Answers the request that the receiver holds. */

@@ -25,6 +25,7 @@ TARGETS = {
         "riscv64-unknown-elf-gcc",
         ("-march=rv32imc", "-mabi=ilp32", "-misa-spec=2.2", "--specs=picolibc.specs"),
     ),
+    "avr": ("avr-gcc", ("-mmcu=atmega2560",)),
 }
 
 MOST_CODE_BYTES = 4096

@@ -112,7 +112,9 @@ class Echo:
         elif scheme == "exec":
             url = f'exec:{sys.executable} -c "{ECHO}"'
         else:
-            url = {"loop": "loop:", "lossy": "lossy:split=0.3&delay=0.1&delay_s=0.001:loop:"}[scheme]
+            url = {"loop": "loop:", "lossy": "lossy:split=0.3&delay=0.1&delay_s=0.001:loop:"}[
+                scheme
+            ]
         self.transport: Transport = stack.enter_context(open_transport(url))
         if scheme == "exec":
             self.hang_up = self.transport.process.close  # type: ignore[attr-defined]

@@ -162,9 +162,7 @@ class LossyTransport(Transport):
     def _queues(self) -> tuple[deque[tuple[float, bytes]], ...]:
         return self._going, self._coming
 
-    def _queue(
-        self, queue: deque[tuple[float, bytes]], pieces: list[tuple[float, bytes]]
-    ) -> None:
+    def _queue(self, queue: deque[tuple[float, bytes]], pieces: list[tuple[float, bytes]]) -> None:
         due_s = max([self._clock(), *(due_s for due_s, _ in list(queue)[-1:])])
         for later_s, piece in pieces:
             due_s += later_s

@@ -84,7 +84,7 @@ int main(void)
     enum mtvm_error error = mtvm_server_init(&server, &port, &MTVM_MODEL, arena, sizeof arena);
 
     if (error != MTVM_OK) {
-        fprintf(stderr, "the server does not start: error %d of mtvm_error.h\n", (int)error);
+        (void)fprintf(stderr, "the server does not start: error %d of mtvm_error.h\n", (int)error);
         return EXIT_FAILURE;
     }
     for (;;)
