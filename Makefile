@@ -1,5 +1,6 @@
 # make demo   sets up and runs the demonstration
 # make test   sets up and runs every check
+# make fuzz   fuzzes the runtime for SECONDS, an hour if they are not given
 # make clean  removes what these made
 #
 # Set-up is a virtual environment in .venv, and, on Debian and its descendants, the compilers and emulators
@@ -7,16 +8,18 @@
 
 PYTHON ?= python3
 WORKERS ?= 2
+SECONDS ?= 3600
 
 PROGRAMS := make cc c++ clang cmake arm-none-eabi-gcc riscv64-unknown-elf-gcc qemu-system-arm qemu-system-riscv32 \
-	avr-gcc arduino-builder avrdude simavr qemu-system-avr
+	avr-gcc arduino-builder avrdude simavr qemu-system-avr \
+	spin cppcheck clang-tidy
 PACKAGES := make gcc g++ libc6-dev clang cmake gcc-arm-none-eabi libnewlib-arm-none-eabi gcc-riscv64-unknown-elf \
 	picolibc-riscv64-unknown-elf qemu-system-arm qemu-system-misc gcc-avr avr-libc arduino-builder arduino-core-avr \
-	avrdude simavr libsimavr-dev python3-venv
+	avrdude simavr libsimavr-dev spin cppcheck clang-tidy python3-venv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 BIN := .venv/bin
 
-.PHONY: demo test check-programs clean
+.PHONY: demo test fuzz check-programs clean
 demo: .venv/demo
 	$(BIN)/python examples/digits/demo.py
 
@@ -25,6 +28,9 @@ test: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n $(WORKERS)
+
+fuzz: .venv/test
+	$(BIN)/python -m benchmarks.fuzz $(SECONDS)
 
 .venv/demo: pyproject.toml | .venv/bin/python
 	$(BIN)/pip install --quiet --editable .

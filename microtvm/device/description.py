@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from microtvm.device.client import Client
 from microtvm.device.status import Status
@@ -113,6 +114,24 @@ def find(tensors: Iterable[Tensor], name: str) -> Tensor | None:
             if getattr(tensor, attribute) == name:
                 return tensor
     return None
+
+
+def content_of(tensor: Tensor, value: npt.ArrayLike) -> bytes:
+    """The bytes of an input; UserError where shape or type is another."""
+    array = np.asarray(value)
+    if array.dtype.newbyteorder("<") != tensor.dtype:
+        hint = ""
+        if tensor.scale and array.dtype.kind == "f":
+            hint = f"quantise it: round(x / {tensor.scale:g}) + {tensor.zero_point}, then saturate"
+        raise UserError(
+            f"input {tensor.name} is of type {tensor.dtype.name}, the array is {array.dtype.name}",
+            hint=hint,
+        )
+    if array.shape != tensor.shape:
+        raise UserError(
+            f"input {tensor.name} has shape {list(tensor.shape)}, the array {list(array.shape)}"
+        )
+    return np.ascontiguousarray(array, tensor.dtype).tobytes()
 
 
 def near(name: str, names: Iterable[str]) -> str:

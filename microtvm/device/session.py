@@ -19,7 +19,14 @@ import numpy.typing as npt
 
 from microtvm.device.client import Client, RestartError, StoppedError, Timing
 from microtvm.device.crash import Crash, parse_record, read_crash
-from microtvm.device.description import Tensor, ask_device, find, load_metadata, near
+from microtvm.device.description import (
+    Tensor,
+    ask_device,
+    content_of,
+    find,
+    load_metadata,
+    near,
+)
 from microtvm.device.frame import packet_bytes
 from microtvm.device.status import Status
 from microtvm.device.transport.base import Transport
@@ -320,7 +327,7 @@ class Session:
                 )
             if tensor.index in contents:
                 raise UserError(f"input {tensor.name} of model {self.model.name} is given twice")
-            contents[tensor.index] = _content(tensor, value)
+            contents[tensor.index] = content_of(tensor, value)
         missing = [tensor.name for tensor in self.model.inputs if tensor.index not in contents]
         if missing:
             raise UserError(
@@ -489,21 +496,3 @@ class Session:
             name = tensors[index].name if index < len(tensors) else str(index)
             raise UserError(f"{problem}: {name}", hint="run the model with all its inputs")
         raise DeviceError(problem)
-
-
-def _content(tensor: Tensor, value: npt.ArrayLike) -> bytes:
-    """The bytes of an input; UserError where shape or type is another."""
-    array = np.asarray(value)
-    if array.dtype.newbyteorder("<") != tensor.dtype:
-        hint = ""
-        if tensor.scale and array.dtype.kind == "f":
-            hint = f"quantise it: round(x / {tensor.scale:g}) + {tensor.zero_point}, then saturate"
-        raise UserError(
-            f"input {tensor.name} is of type {tensor.dtype.name}, the array is {array.dtype.name}",
-            hint=hint,
-        )
-    if array.shape != tensor.shape:
-        raise UserError(
-            f"input {tensor.name} has shape {list(tensor.shape)}, the array {list(array.shape)}"
-        )
-    return np.ascontiguousarray(array, tensor.dtype).tobytes()

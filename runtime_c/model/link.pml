@@ -22,7 +22,7 @@
 #define WINDOW 2
 #define AHEAD 2      /* the device's bits for requests, and the most that the host is ahead */
 #define OPERATORS 2
-#define UNHEARD 4
+#define UNHEARD 2
 #define NUMBERS 7    /* a session has requests 1 to 6 at most */
 #define MOST_SENT 14
 #define ROOM 4       /* what a channel holds: what comes in excess is lost */

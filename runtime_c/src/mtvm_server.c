@@ -29,7 +29,7 @@
 #define WANTS_LOG 2u
 
 #define REPORTS_PER_SECOND 4 /* of a run's progress, at most */
-#define UNHEARD 4            /* arrivals without a session that are answered once: an echo of it dies out */
+#define UNHEARD 2            /* arrivals without a session that are answered once: an echo of it dies out */
 
 enum state { IDLE, RUN_WHOLE, RUN_STEPS, STARTING };
 

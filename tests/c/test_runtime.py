@@ -25,11 +25,10 @@ TARGETS = {
         "riscv64-unknown-elf-gcc",
         ("-march=rv32imc", "-mabi=ilp32", "-misa-spec=2.2", "--specs=picolibc.specs"),
     ),
-    "avr": ("avr-gcc", ("-mmcu=atmega2560",)),
 }
 
 MOST_CODE_BYTES = 4096
-MOST_STATE_BYTES = 600
+MOST_STATE_BYTES = 240
 MOST_STACK_BYTES = 896
 
 

@@ -306,6 +306,29 @@ def test_what_the_server_says_unasked(server: Server) -> None:
     assert events(server, frame_encode(ping, crc32(NONCE))) == [Kind.STARTED]
 
 
+def test_a_restart_is_said_again(server: Server) -> None:
+    """To a host that still talks in its old session: the first time and every second."""
+    server.start()
+    events(server, b"")
+    old = frame_encode(bytes([1, Kind.PING]), crc32(NONCE))
+    heard = [events(server, old) for _ in range(300)]
+    assert heard == [[Kind.STARTED], []] * 150
+
+
+def test_an_echo_of_the_device_dies_out(server: Server) -> None:
+    """As on a line that loops back: what the server says is no request."""
+    server.start()
+    data = server.exchange(b"")
+    for _ in range(10):
+        data = server.exchange(data)
+    assert data == b""
+    Raw(server).send(0, Kind.HELLO, 2, NONCE, 3)
+    data = server.exchange(b"\0noise\0")
+    for _ in range(10):
+        data = server.exchange(data)
+    assert data == b""
+
+
 def test_the_stack_and_the_table(raw: Raw) -> None:
     assert raw.ask(Kind.STACK).payload == number(1234)
     assert raw.ask(Kind.OPERATOR, 2).payload == b"add"
