@@ -312,7 +312,7 @@ class Client:
         self._operator = operator
         if self.on_progress:
             self.on_progress(operator)
-        return True
+        return not window.cancelling
 
     def _log(self, packet: Packet) -> bool:
         """Whether the packet is the application's text."""

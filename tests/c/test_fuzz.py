@@ -18,14 +18,23 @@ MOST_CORPUS_BYTES = 200_000
 LEAST_EDGES = {"frame": 95, "server": 360}
 
 BROKEN = {
-    "a read past the tensor": ("bytes <= tensor->size - offset", "bytes <= tensor->size"),
-    "a repeated run": (
-        "int repeated = ahead >= 128",
-        "int repeated = !is_run && ahead >= 128",
+    "a read past the tensor": (
+        "server",
+        "mtvm_server.c",
+        "bytes <= tensor->size - offset",
+        "bytes <= tensor->size",
     ),
-    "a frame of another session": (
-        "if (plain != (kind == MTVM_HELLO))",
-        "if (plain && kind > MTVM_RUN_THROUGH)",
+    "a run that is repeated": (
+        "server",
+        "mtvm_server.c",
+        "    if (!repeated) {",
+        "    if (repeated >= 0) {",
+    ),
+    "a frame that is too long": (
+        "frame",
+        "mtvm_frame.c",
+        "if (receiver->length < sizeof receiver->data)",
+        "if (receiver->length <= sizeof receiver->data)",
     ),
 }
 
@@ -50,17 +59,17 @@ def test_a_broken_server_is_found(what: str, tmp_path: Path) -> None:
     """By the corpus alone."""
     require_tool("clang")
     sources = []
-    before, after = BROKEN[what]
+    harness, name, before, after = BROKEN[what]
     for source in SERVER_SOURCES:
         text = source.read_text("utf-8")
-        if source.name == "mtvm_server.c":
+        if source.name == name:
             assert text.count(before) == 1
             source = tmp_path / source.name
             source.write_text(text.replace(before, after), "utf-8")
         sources.append(source)
-    done = replay(build("server", tmp_path, sources), CORPUS / "server")
+    done = replay(build(harness, tmp_path, sources), CORPUS / harness)
     assert done.returncode != 0
-    assert "ERROR: " in done.stderr
+    assert "ERROR: " in done.stderr or "runtime error: " in done.stderr
 
 
 def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:

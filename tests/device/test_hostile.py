@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from microtvm.device import Session
-from microtvm.device.client import Client, Timing
+from microtvm.device.client import KEPT_TEXT_BYTES, Client, Timing
 from microtvm.device.crash import parse_record
 from microtvm.device.frame import (
     LONGEST_FRAME_BYTES,
@@ -39,7 +39,7 @@ from microtvm.device.wire import (
 from microtvm.errors import LinkError, MicrotvmError
 from tests.device.harness import Clock
 
-EXAMPLES = 150
+EXAMPLES = 80
 LONGEST_S = 2000.0
 """Simulated: the longest silence of a run, twice, and what comes before it."""
 MOST_BYTES = 40 << 20
@@ -55,14 +55,14 @@ class Liar(Transport):
     def __init__(self, clock: Clock, reply: Callable[[Packet], bytes], flood: bytes = b"") -> None:
         self._clock = clock
         self._reply = reply
-        self._flood = flood
+        self.flood = flood
         self._decoder = FrameDecoder()
         self._waiting = b""
 
     def read(self, limit_bytes: int, timeout_s: float) -> bytes:
         if not self._waiting:
             self._clock.now_s += max(timeout_s, 1e-3)
-            self._waiting = self._flood
+            self._waiting = self.flood
         if not self._waiting:
             raise TransportTimeout("nothing")
         data, self._waiting = self._waiting[:limit_bytes], self._waiting[limit_bytes:]
@@ -193,6 +193,39 @@ def test_what_never_stops_is_given_up(event: bytes) -> None:
     with pytest.raises(MicrotvmError):
         Session(liar, timing=TIMING, clock=clock)
     assert clock.now_s < LONGEST_S
+
+
+def test_a_run_that_never_ends_is_given_up() -> None:
+    """The device says that it goes on, whatever it is asked."""
+    clock = Clock()
+    running = 0
+
+    def reply(request: Packet) -> bytes:
+        nonlocal running
+        if request.data[1] == Kind.HELLO:
+            said = hello(request, 256, 128, 256, 0, 0, 0, 1, 64, 0, 0)
+            return liar.frame(said, plain=True)
+        if request.data[1] == Kind.OPERATOR:
+            return liar.frame(answer(request, b"endless"))
+        if request.data[1] == Kind.RUN_THROUGH:
+            running = request.data[0]
+            liar.flood = liar.frame(bytes([running, Kind.PROGRESS, 0]))
+            return liar.frame(answer(request, b"", 1))
+        return b""
+
+    liar = Liar(clock, reply)
+    with Session(liar, timing=TIMING, clock=clock) as session:
+        with pytest.raises(LinkError, match=r"within 30 s, and the device does not stop within"):
+            session.run({}, timeout_s=30)
+        assert 30 < clock.now_s < LONGEST_S
+
+
+def test_text_is_not_hoarded() -> None:
+    clock = Clock()
+    client = Client(Liar(clock, lambda _: b"", b"\0" + b"text " * 500 + b"\0"), TIMING, clock=clock)
+    with pytest.raises(LinkError, match="text text") as caught:
+        client.hello()
+    assert len(caught.value.message) < 2 * KEPT_TEXT_BYTES
 
 
 class Storyteller(Liar):
