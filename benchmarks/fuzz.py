@@ -20,7 +20,7 @@ from tests.device.harness import RUNTIME, SERVER_SOURCES, TESTS_C, compile_c
 HARNESSES = ("frame", "server")
 CORPUS = TESTS_C / "corpus"
 LONGEST_INPUT_BYTES = 1024
-FLAGS = ("-O1", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
+FLAGS = ("-O2", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all")
 GRACE_S = 60
 """For a fuzzer to end when its time is over."""
 

@@ -12,6 +12,7 @@ from tests.conftest import require_tool
 from tests.device.harness import RUNTIME
 
 MODEL = RUNTIME / "model" / "link.pml"
+TEXT = "".join(path.read_text("utf-8") for path in sorted(MODEL.parent.glob("*.pml")))
 SEARCH_S = 300
 
 LEAST_STATES = 200_000
@@ -56,7 +57,7 @@ def test_a_rule_that_is_left_out_is_missed(rule: str, tmp_path: Path) -> None:
 
 
 def test_every_rule_that_can_be_left_out_is_tried() -> None:
-    assert set(re.findall(r"BROKEN_(\w+)", MODEL.read_text("utf-8"))) == set(BROKEN)
+    assert set(re.findall(r"BROKEN_(\w+)", TEXT)) == set(BROKEN)
 
 
 def names(declaration: str, text: str) -> set[str]:
@@ -71,13 +72,12 @@ def c_names(declaration: str, path: Path, prefix: str) -> set[str]:
 
 
 def test_names_are_those_of_the_code() -> None:
-    model = MODEL.read_text("utf-8")
     kinds = c_names("enum mtvm_kind", RUNTIME / "include" / "mtvm_rpc.h", "MTVM_")
-    assert names("mtype:kind", model) == kinds - TABLE_REQUESTS - OUTSIDE
+    assert names("mtype:kind", TEXT) == kinds - TABLE_REQUESTS - OUTSIDE
     assert kinds >= TABLE_REQUESTS | OUTSIDE
     states = c_names("enum state", RUNTIME / "src" / "mtvm_server.c", "")
-    assert names("mtype:state", model) == states
+    assert names("mtype:state", TEXT) == states
     errors = c_names("enum mtvm_error", RUNTIME / "include" / "mtvm_error.h", "MTVM_")
     known = {name.removeprefix("ERR_") for name in errors} | {"ACCEPTED"}
-    assert names("mtype:status", model) <= known
+    assert names("mtype:status", TEXT) <= known
     assert "MTVM_ACCEPTED" in (RUNTIME / "include" / "mtvm_rpc.h").read_text("utf-8")

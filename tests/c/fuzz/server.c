@@ -56,6 +56,18 @@ static size_t port_read(void *context, uint8_t *data, size_t capacity)
     return count;
 }
 
+/* By the runtime's own CRC, which is quicker than that of plain.h and compared with it where frames are fuzzed. */
+static int fits(uint32_t seed, const uint8_t *packet, size_t length)
+{
+    uint32_t crc = mtvm_crc32(seed, packet, length - MTVM_CRC_BYTES);
+    size_t i;
+
+    for (i = 0; i < MTVM_CRC_BYTES; i++)
+        if (packet[length - MTVM_CRC_BYTES + i] != (uint8_t)(crc >> (8 * i)))
+            return 0;
+    return 1;
+}
+
 /* A frame that the server sent: whole, of the present session or of none. */
 static void hear(void)
 {
@@ -63,7 +75,7 @@ static void hear(void)
     size_t length = plain_unstuff(outgoing, outgoing_bytes, packet);
 
     CHECK(length != SIZE_MAX && length >= 2 + MTVM_CRC_BYTES);
-    CHECK(plain_fits(0, packet, length) || plain_fits(server->receiver.seed, packet, length));
+    CHECK(fits(server->receiver.seed, packet, length) || fits(0, packet, length));
     CHECK((packet[1] & MTVM_ANSWER) != 0);
     memcpy(last_answer, packet, sizeof last_answer);
     if (packet[1] == (MTVM_HELLO | MTVM_ANSWER) && server->base == 1 && server->done == 0)
