@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The device, as in runtime_c/src/mtvm_server.c; part of link.pml.
+ * The device, as in runtime_c/src/mtvm_server.c and mtvm_tensor.c; part of link.pml.
  */
 
 byte base, step, target, run_sequence, inputs;

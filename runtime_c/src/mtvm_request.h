@@ -57,4 +57,14 @@ int mtvm_describe_tensor(const struct mtvm_model *model, struct mtvm_request *re
 int mtvm_name_operator(const struct mtvm_model *model, struct mtvm_request *request, struct mtvm_answer *answer);
 int mtvm_look_up(const struct mtvm_model *model, struct mtvm_request *request, struct mtvm_answer *answer);
 
+/* What mtvm_server.state is: what poll does next. */
+enum mtvm_state { MTVM_IDLE, MTVM_RUN_WHOLE, MTVM_RUN_STEPS, MTVM_STARTING };
+
+/* What mtvm_server.written is for an input whose memory a run reused. */
+#define MTVM_OVERWRITTEN UINT32_MAX
+
+/* MTVM_WRITE, where `repeated` has no effect but its answer, and MTVM_READ, whose answer has the tensor as its tail. */
+int mtvm_write_input(struct mtvm_server *server, struct mtvm_request *request, int repeated);
+int mtvm_read_tensor(struct mtvm_server *server, struct mtvm_request *request, struct mtvm_answer *answer);
+
 #endif

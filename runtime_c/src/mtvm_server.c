@@ -16,7 +16,6 @@
 
 #define POLL_BYTES 32  /* taken from the port in one poll */
 #define AHEAD 32       /* requests that may arrive before an earlier one: the bits of `done` */
-#define OVERWRITTEN UINT32_MAX
 
 /* What MTVM_HELLO says of the device. */
 #define HAS_TICKS 1u
@@ -30,8 +29,6 @@
 
 #define REPORTS_PER_SECOND 4 /* of a run's progress, at most */
 #define UNHEARD 2            /* arrivals without a session that are answered once: an echo of it dies out */
-
-enum state { IDLE, RUN_WHOLE, RUN_STEPS, STARTING };
 
 static uint32_t now(const struct mtvm_server *server)
 {
@@ -84,10 +81,10 @@ static int check_inputs(struct mtvm_server *server)
     for (i = 0; i < model->n_inputs; i++) {
         uint32_t written = server->written[i];
 
-        if (written >= model->tensors[model->inputs[i]].size && written != OVERWRITTEN)
+        if (written >= model->tensors[model->inputs[i]].size && written != MTVM_OVERWRITTEN)
             continue;
         server->run_detail = model->inputs[i];
-        return written == OVERWRITTEN ? MTVM_ERR_INPUT_OVERWRITTEN : MTVM_ERR_INPUT_MISSING;
+        return written == MTVM_OVERWRITTEN ? MTVM_ERR_INPUT_OVERWRITTEN : MTVM_ERR_INPUT_MISSING;
     }
     return MTVM_OK;
 }
@@ -106,10 +103,10 @@ static void advance(struct mtvm_server *server, uint16_t step)
     server->step = step;
     for (i = 0; i < model->n_inputs; i++)
         if (model->tensors[model->inputs[i]].live_to < step)
-            server->written[i] = OVERWRITTEN;
+            server->written[i] = MTVM_OVERWRITTEN;
     if (step != server->target)
         return;
-    server->state = IDLE;
+    server->state = MTVM_IDLE;
     server->run_status = MTVM_OK;
 }
 
@@ -142,7 +139,7 @@ static void work(struct mtvm_server *server)
     const struct mtvm_model *model = server->model;
     uint32_t start;
 
-    if (server->state == RUN_WHOLE) {
+    if (server->state == MTVM_RUN_WHOLE) {
         note_operator(server, MTVM_CRASH_SOME_OPERATOR);
         start = now(server);
         model->run(server->arena);
@@ -156,7 +153,7 @@ static void work(struct mtvm_server *server)
         advance(server, (uint16_t)(server->step + 1));
     }
     note_operator(server, MTVM_CRASH_NO_OPERATOR);
-    if (server->state == IDLE)
+    if (server->state == MTVM_IDLE)
         send_result(server);
     else
         report_progress(server);
@@ -190,7 +187,7 @@ static int begin_run(struct mtvm_server *server, struct mtvm_request *request, u
     }
     server->ticks = 0;
     server->reported = now(server);
-    server->state = kind == MTVM_RUN ? RUN_WHOLE : RUN_STEPS;
+    server->state = kind == MTVM_RUN ? MTVM_RUN_WHOLE : MTVM_RUN_STEPS;
     server->target = kind == MTVM_RUN ? model->n_ops : (uint16_t)(op + 1);
     return MTVM_ACCEPTED;
 }
@@ -199,7 +196,7 @@ static int run(struct mtvm_server *server, struct mtvm_request *request, struct 
                uint8_t kind, int repeated)
 {
     if (!repeated) {
-        if (server->state != IDLE)
+        if (server->state != MTVM_IDLE)
             return MTVM_ERR_BUSY;
         server->run_sequence = sequence;
         server->run_kind = kind;
@@ -245,7 +242,7 @@ static int hello(struct mtvm_server *server, struct mtvm_request *request, struc
         server->done = 0;
         server->step = 0;
         server->run_kind = 0;
-        server->state = IDLE;
+        server->state = MTVM_IDLE;
         memset(server->written, 0, sizeof server->written);
     }
     mtvm_put_number(answer, MTVM_PROTOCOL);
@@ -266,96 +263,14 @@ static int hello(struct mtvm_server *server, struct mtvm_request *request, struc
     return MTVM_OK;
 }
 
-static uint16_t input_position(const struct mtvm_model *model, uint32_t index)
-{
-    uint16_t i = 0;
-
-    while (i < model->n_inputs && model->inputs[i] != index)
-        i++;
-    return i;
-}
-
-static int lies_within(const struct mtvm_tensor *tensor, uint32_t offset, size_t bytes)
-{
-    return bytes != 0 && offset < tensor->size && bytes <= tensor->size - offset;
-}
-
-static int write_input(struct mtvm_server *server, struct mtvm_request *request, int repeated)
-{
-    const struct mtvm_model *model = server->model;
-    uint32_t index = mtvm_take_number(request);
-    uint32_t offset = mtvm_take_number(request);
-    const struct mtvm_tensor *tensor;
-    uint32_t *written;
-    uint16_t position;
-
-    if (request->malformed)
-        return MTVM_ERR_LENGTH;
-    if (index >= model->n_tensors)
-        return MTVM_ERR_INDEX;
-    position = input_position(model, index);
-    if (position == model->n_inputs)
-        return MTVM_ERR_NOT_INPUT;
-    tensor = &model->tensors[index];
-    if (!lies_within(tensor, offset, request->left))
-        return MTVM_ERR_RANGE;
-    if (server->state != IDLE)
-        return MTVM_ERR_BUSY;
-    if (repeated)
-        return MTVM_OK;
-    /* Other tensors may lie where the inputs do: whatever an earlier inference has left is gone. */
-    server->step = 0;
-    memcpy(server->arena + tensor->offset + offset, request->at, request->left);
-    written = &server->written[position];
-    if (*written == OVERWRITTEN)
-        *written = 0;
-    if (*written < tensor->size)
-        *written += (uint32_t)request->left;
-    return MTVM_OK;
-}
-
-static int read_tensor(struct mtvm_server *server, struct mtvm_request *request, struct mtvm_answer *answer)
-{
-    const struct mtvm_model *model = server->model;
-    uint32_t index = mtvm_take_number(request);
-    uint32_t offset = mtvm_take_number(request);
-    uint32_t bytes = mtvm_take_number(request);
-    const struct mtvm_tensor *tensor;
-    uint16_t position;
-
-    if (!mtvm_ends_here(request))
-        return MTVM_ERR_LENGTH;
-    if (index >= model->n_tensors)
-        return MTVM_ERR_INDEX;
-    tensor = &model->tensors[index];
-    if (bytes > MTVM_READ_BYTES || !lies_within(tensor, offset, (size_t)bytes))
-        return MTVM_ERR_RANGE;
-    answer->detail = server->step;
-    if (server->step < tensor->live_from)
-        return MTVM_ERR_NOT_YET;
-    if (server->step > tensor->live_to)
-        return MTVM_ERR_GONE;
-    answer->detail = index;
-    position = input_position(model, index);
-    if (position != model->n_inputs) {
-        if (server->written[position] == OVERWRITTEN)
-            return MTVM_ERR_INPUT_OVERWRITTEN;
-        if (server->written[position] < tensor->size)
-            return MTVM_ERR_INPUT_MISSING;
-    }
-    answer->tail = server->arena + tensor->offset + offset;
-    answer->tail_bytes = (size_t)bytes;
-    return MTVM_OK;
-}
-
 /* Stops a run that goes operator by operator; there may be none, or it may just have ended. */
 static int cancel(struct mtvm_server *server, const struct mtvm_request *request, int repeated)
 {
     if (!mtvm_ends_here(request))
         return MTVM_ERR_LENGTH;
-    if (repeated || server->state != RUN_STEPS)
+    if (repeated || server->state != MTVM_RUN_STEPS)
         return MTVM_OK;
-    server->state = IDLE;
+    server->state = MTVM_IDLE;
     server->run_status = MTVM_ERR_CANCELLED;
     server->run_detail = server->step;
     send_result(server);
@@ -397,9 +312,9 @@ static int execute(struct mtvm_server *server, struct mtvm_request *request, str
     case MTVM_LOOKUP:
         return mtvm_look_up(server->model, request, answer);
     case MTVM_WRITE:
-        return write_input(server, request, repeated);
+        return mtvm_write_input(server, request, repeated);
     case MTVM_READ:
-        return read_tensor(server, request, answer);
+        return mtvm_read_tensor(server, request, answer);
     case MTVM_PING:
         answer->tail = request->at;
         answer->tail_bytes = request->left;
@@ -494,7 +409,7 @@ enum mtvm_error mtvm_server_init(struct mtvm_server *server, const struct mtvm_p
     server->port = port;
     server->model = model;
     server->arena = arena;
-    server->state = STARTING;
+    server->state = MTVM_STARTING;
     note_operator(server, MTVM_CRASH_NO_OPERATOR);
     return MTVM_OK;
 }
@@ -521,8 +436,8 @@ void mtvm_server_poll(struct mtvm_server *server)
     size_t count;
     size_t i;
 
-    if (server->state == STARTING) {
-        server->state = IDLE;
+    if (server->state == MTVM_STARTING) {
+        server->state = MTVM_IDLE;
         send_event(server, MTVM_STARTED);
     }
     count = port->read(port->context, bytes, sizeof bytes);
@@ -541,7 +456,7 @@ void mtvm_server_poll(struct mtvm_server *server)
             break;
         }
     }
-    if (server->state != IDLE)
+    if (server->state != MTVM_IDLE)
         work(server);
     else if (count == 0 && port->idle)
         port->idle(port->context);

@@ -75,7 +75,7 @@ def test_names_are_those_of_the_code() -> None:
     kinds = c_names("enum mtvm_kind", RUNTIME / "include" / "mtvm_rpc.h", "MTVM_")
     assert names("mtype:kind", TEXT) == kinds - TABLE_REQUESTS - OUTSIDE
     assert kinds >= TABLE_REQUESTS | OUTSIDE
-    states = c_names("enum state", RUNTIME / "src" / "mtvm_server.c", "")
+    states = c_names("enum mtvm_state", RUNTIME / "src" / "mtvm_request.h", "MTVM_")
     assert names("mtype:state", TEXT) == states
     errors = c_names("enum mtvm_error", RUNTIME / "include" / "mtvm_error.h", "MTVM_")
     known = {name.removeprefix("ERR_") for name in errors} | {"ACCEPTED"}
