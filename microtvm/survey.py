@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ class CoreResult:
 
     cpu: Cpu
     demand: Demand
-    """With the stack that was measured, or 0 where no run was."""
+    """But for the stack, which is the board's reserve."""
     exact: bool
     """The demand is of a linked image; otherwise code and variables are lower bounds."""
     cycles: int | None
@@ -59,7 +59,7 @@ class BoardResult:
     spare_flash: int
     """Bytes left in the fuller of the memories for code and weights; negative if they lack."""
     spare_ram: int
-    """Likewise of the memories for the arena, variables and the stack."""
+    """Likewise of the memories for the arena, variables and the stack that the board reserves."""
 
     @property
     def fits(self) -> bool:
@@ -93,7 +93,7 @@ class BoardResult:
         demand = self.core.demand
         sizes = (
             demand.code + demand.weights,
-            demand.arena + demand.static + _stack(self.board, demand),
+            demand.arena + demand.static + self.board.stack_bytes,
             self.spare_flash,
             self.spare_ram,
         )
@@ -195,7 +195,7 @@ def _unbuilt(
 
 def _counted(project: Project, cpu: Cpu) -> CoreResult:
     footprint = measure(project.elf, project.library)
-    stack, cycles, why_not = 0, None, f"{cpu.no_timing}"
+    cycles, why_not = None, f"{cpu.no_timing}"
     if cpu.timing is not None or _counts(project.board):
         try:
             result = run_project(project)
@@ -203,26 +203,19 @@ def _counted(project: Project, cpu: Cpu) -> CoreResult:
             why_not = error.message
         else:
             cycles, why_not = result.cycles, "" if result.cycles is not None else result.cycles_note
-            footprint = result.footprint
-            stack = footprint.ram.stack if result.stack_measured else 0
     demand = Demand(
         arena=footprint.ram.arena,
         weights=footprint.flash.weights,
         code=footprint.flash.code + footprint.flash.constants,
         static=footprint.ram.static,
-        stack=stack,
+        stack=0,
     )
     return CoreResult(cpu, demand, True, cycles, project.board.name, "", why_not)
 
 
-def _stack(board: Board, demand: Demand) -> int:
-    """What a run used, or what the board reserves."""
-    return demand.stack or board.stack_bytes
-
-
 def _on_board(board: Board, core: CoreResult) -> BoardResult:
     demand = core.demand
-    full = Demand(demand.arena, demand.weights, demand.code, demand.static, _stack(board, demand))
+    full = replace(demand, stack=board.stack_bytes)
     spare = {
         memory: memory.size_bytes - sum(size for _, size in parts)
         for memory, parts in contents(board, full).items()

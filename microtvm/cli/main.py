@@ -146,7 +146,7 @@ def _status(argv: Sequence[str] | None) -> int:
         status = 2
     except (click.Abort, KeyboardInterrupt):
         errors.print("interrupted")
-        status = 1
+        status = 128 + signal.SIGINT
     except MicrotvmError as error:
         status = report_error(error, verbose)
     except BrokenPipeError:

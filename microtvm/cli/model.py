@@ -12,6 +12,7 @@ from microtvm.check import Check, check_model
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import compile_options
 from microtvm.cli.survey import print_survey
+from microtvm.errors import UserError
 from microtvm.inference import prefix_of
 from microtvm.lower.budget import Budgeted
 from microtvm.lower.kernel import Kernel
@@ -72,6 +73,8 @@ def compile_(
             dump=dump,
         )
     folder = output or Path(compiled.library.prefix)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file, not a folder")
     compiled.library.write(folder)
     metadata = compiled.library.metadata
     if as_json:
@@ -122,7 +125,7 @@ def _budget(found: Budgeted, cpu: str) -> str:
         return f"no effect: on {cpu} larger weights make none of these kernels faster"
     return (
         f"{found.enlarged} of {found.offered} kernels have larger, faster weights; "
-        f"at most {found.limit_bytes:,}"
+        f"at most {found.limit_bytes:,} without what fills tiles"
     )
 
 
@@ -172,7 +175,10 @@ def check(model: Path, boards: str | None, as_json: bool) -> None:
 
 
 def _boards(names: str) -> list[Board]:
-    listed = list_boards() if names == "all" else [name for name in names.split(",") if name]
+    given = [name.strip() for name in names.split(",") if name.strip()]
+    if not given:
+        raise UserError("--boards names no board", hint="`microtvm boards` lists them; or say all")
+    listed = list_boards() if "all" in given else given
     return [load_board(name) for name in listed]
 
 

@@ -29,6 +29,7 @@ from microtvm.lower.choices import refuse_schedules
 from microtvm.npz import check_writable, load_inputs, save_outputs
 from microtvm.project import Project, Value, build_project, by_step, load_project
 from microtvm.target import Board, load_board
+from microtvm.util import Array
 
 
 @click.command()
@@ -161,7 +162,12 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
         "board": result.board,
         "model": project.library.name,
         "outputs": [
-            {"name": name, "shape": list(a.shape), "dtype": a.dtype.name}
+            {
+                "name": name,
+                "shape": list(a.shape),
+                "dtype": a.dtype.name,
+                "values": _values(a),
+            }
             for name, a in result.outputs.items()
         ],
         "instructions": None if counts is None else counts.instructions,
@@ -187,6 +193,13 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
         ],
         "memory": footprint_json(result.footprint, stack_measured=result.stack_measured),
     }
+
+
+def _values(array: Array) -> Any:
+    """Nested lists; JSON has no infinities and no NaN: null is what stands for them."""
+    values = array.astype(object)
+    values[~np.isfinite(array)] = None
+    return values.tolist()
 
 
 def _macs(project: Project) -> int:

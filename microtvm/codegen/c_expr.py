@@ -411,7 +411,8 @@ def exact(op: str, a: Interval | None, b: Interval | None) -> Interval | None:
     if op == "-":
         return a[0] - b[1], a[1] - b[0]
     if op == "*":
-        return a[0] * b[0], a[1] * b[1]
+        products = [x * y for x in a for y in b]
+        return min(products), max(products)
     return (a[0] << b[0], a[1] << b[1]) if b[0] >= 0 and b[1] < 32 else None
 
 

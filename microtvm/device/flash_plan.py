@@ -143,19 +143,53 @@ def plan_flash(
     programmer = load_programmer(Path(chosen.argv[0]).name)
     found = None
     if programmer.name != UF2:
+        _check_choice(board, tools, chosen, programmer, port, serial_number, dry)
         found = _port_for(board, chosen, programmer, port, serial_number, dry)
     number = serial_number or (found.serial_number if found else "")
     program = find_program(programmer) or chosen.argv[0]
     return Plan(
         tool=chosen,
         programmer=programmer,
-        argv=(program, *fill(chosen.argv[1:], image, found, number)),
+        argv=(program, *fill(chosen.argv[1:], image, found, number, port)),
         port=found,
         image=image,
         board=board,
         where=port,
         serial_number=number,
     )
+
+
+def _check_choice(
+    board: Board,
+    tools: Sequence[FlashTool],
+    chosen: FlashTool,
+    programmer: Programmer,
+    port: str,
+    serial_number: str,
+    dry: bool,
+) -> None:
+    """UserError where a board has to be chosen, or was, and the tool can't be told which."""
+    if _tells_boards_apart(chosen) or programmer.touch:
+        return
+    others = [tool.name for tool in tools if _tells_boards_apart(tool)]
+    hint = f"choose --tool {' or '.join(others)}" if others else "unplug the other boards"
+    if port or serial_number:
+        raise UserError(
+            f"{chosen.name} flashes {board.name} without being told which board: "
+            f"{'--serial-number' if serial_number else '--port'} has no effect",
+            hint=hint,
+        )
+    plugged = [] if dry else of_board(board, list_ports())
+    if len({each.serial_number for each in plugged}) > 1:
+        raise UserError(
+            f"{len(plugged)} ports of {board.name} are there, and {chosen.name} can't be told "
+            "which board to flash",
+            hint=hint,
+        )
+
+
+def _tells_boards_apart(tool: FlashTool) -> bool:
+    return any("{port}" in word or _SERIAL in word for word in tool.argv)
 
 
 def _port_for(
@@ -183,9 +217,12 @@ def _port_for(
     return None
 
 
-def fill(argv: Sequence[str], image: Image, port: Port | None, serial_number: str) -> list[str]:
-    """The arguments with files, folders, port and serial number in place of the placeholders. An
-    unknown {port} stays; what asks for an unknown serial number is left out."""
+def fill(
+    argv: Sequence[str], image: Image, port: Port | None, serial_number: str, given: str = ""
+) -> list[str]:
+    """The arguments with files, folders, port and serial number in place of the placeholders. The
+    port that was `given` stands for one that isn't there, an unknown {port} stays; what asks for an
+    unknown serial number is left out."""
     values = {
         "{elf}": str(image.elf),
         "{folder}": str(image.folder),
@@ -193,8 +230,8 @@ def fill(argv: Sequence[str], image: Image, port: Port | None, serial_number: st
         _SERIAL: serial_number,
         **{placeholder: str(image.file(placeholder)) for placeholder in _FILES},
     }
-    if port is not None:
-        values["{port}"] = port.device
+    if port is not None or given:
+        values["{port}"] = given if port is None else port.device
     result: list[str] = []
     for word in argv:
         if _SERIAL in word and not serial_number:

@@ -13,7 +13,14 @@ from microtvm.device.flash_plan import UF2, Plan, fill
 from microtvm.device.image import write_bin, write_hex, write_uf2
 from microtvm.device.process import Process
 from microtvm.device.touch import TOUCH_S, open_at_1200, touch
-from microtvm.device.volume import BOOTSEL, Volume, await_volume, choose_volume, copy_image
+from microtvm.device.volume import (
+    BOOTSEL,
+    Volume,
+    await_volume,
+    choose_volume,
+    copy_image,
+    list_volumes,
+)
 from microtvm.errors import BoardError, LinkError, ToolError, UserError
 from microtvm.target import Board
 
@@ -86,7 +93,9 @@ def _family(plan: Plan) -> int | None:
 def _copy(plan: Plan, touch_s: float) -> None:
     board_id = plan.option("--board-id")
     folder = plan.where if Path(plan.where).is_dir() else ""
-    volume = None if plan.where and not folder else choose_volume(board_id, path=folder)
+    # A drive does not say which board it is: where one was chosen, that one is touched.
+    chosen = bool(plan.where or plan.serial_number) and not folder
+    volume = None if chosen else choose_volume(board_id, path=folder)
     if volume is None:
         # The board runs a program, which leaves for its boot loader when its port is touched.
         volume = _touched(plan.board, _running(plan), board_id, touch_s)
@@ -115,8 +124,9 @@ def _touched(board: Board, port: Port, board_id: str, touch_s: float) -> Volume:
     problem = port_problem(port.device)
     if problem is not None:
         raise problem
+    before = {volume.path for volume in list_volumes()}
     open_at_1200(port)
-    return await_volume(board_id, touch_s)
+    return await_volume(board_id, touch_s, before)
 
 
 class _Output:

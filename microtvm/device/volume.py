@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +100,7 @@ def choose_volume(board_id: str = "", *, path: str = "") -> Volume | None:
     else:
         found = list_volumes()
     fitting = [v for v in found if v.board_id.startswith(board_id)]
-    if found and not fitting:
+    if path and not fitting:
         raise UserError(
             f"the drive {found[0]} is another board's: its Board-ID should be {board_id}",
             hint="is this the right board?",
@@ -112,13 +113,13 @@ def choose_volume(board_id: str = "", *, path: str = "") -> Volume | None:
     return fitting[0] if fitting else None
 
 
-def await_volume(board_id: str, wait_s: float) -> Volume:
-    """The drive, as soon as it is there; LinkError after `wait_s`."""
+def await_volume(board_id: str, wait_s: float, before: Collection[Path] = ()) -> Volume:
+    """The drive that was not there `before`, as soon as it is; LinkError after `wait_s`."""
     deadline_s = time.monotonic() + wait_s
     while True:
-        volume = choose_volume(board_id)
-        if volume is not None:
-            return volume
+        for volume in list_volumes():
+            if volume.path not in before and volume.board_id.startswith(board_id):
+                return volume
         if time.monotonic() >= deadline_s:
             raise LinkError("no drive of a UF2 boot loader is there", hint=BOOTSEL)
         time.sleep(POLL_S)

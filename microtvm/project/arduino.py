@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from microtvm.codegen.c_type import storage_type
 from microtvm.codegen.member import io_members
 from microtvm.doctor import install_line
-from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError
+from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError, UserError
 from microtvm.project.library import Library
 from microtvm.project.make import run_build
 from microtvm.project.option import Option, Value
@@ -39,6 +39,12 @@ SHORTEST_FRAME = 20
 """MTVM_FRAME_BYTES is at least this."""
 
 _FQBN = re.compile(r"[\w.-]+:[\w.-]+:[\w.-]+(:[\w.-]+=[\w.-]+(,[\w.-]+=[\w.-]+)*)?")
+_OPTIONS = {
+    "author": (re.compile(r"[^\x00-\x1f\x7f]+"), "one line of text"),
+    "version": (re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"), "a version such as 1.0.0"),
+    "url": (re.compile(r"(https?://[^\s]+)?"), "an address that begins with https://"),
+}
+SLOWEST_BAUD, FASTEST_BAUD = 300, 4_000_000
 _UNKNOWN_BOARD = re.compile(
     r"\bboard \S+ .*(not found|is unknown)|unknown fqbn|invalid option", re.I
 )
@@ -75,6 +81,17 @@ class Arduino(Platform):
             raise BoardError(
                 f"{board.file}: platform.{self.name}.fqbn {found}",
                 hint="it is vendor:architecture:board, as `arduino-cli board listall` has it",
+            )
+        for name, (pattern, wanted) in _OPTIONS.items():
+            if not pattern.fullmatch(str(options[name])):
+                raise UserError(
+                    f"option {name} of platform {self.name} must be {wanted}, "
+                    f"found {options[name]!r}"
+                )
+        if not SLOWEST_BAUD <= int(options["baud"]) <= FASTEST_BAUD:
+            raise UserError(
+                f"option baud of platform {self.name} must be {SLOWEST_BAUD} to {FASTEST_BAUD}, "
+                f"found {options['baud']}"
             )
         ring = settings.get("receive_ring", RING_BYTES)
         if isinstance(ring, bool) or not isinstance(ring, int) or ring < 2 * SHORTEST_FRAME:

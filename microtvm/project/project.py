@@ -146,7 +146,7 @@ def load_project(folder: Path) -> Project:
     file = folder / NOTE
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise UserError(
             f"{folder} is not a project: it has no {NOTE}", hint="make one with: microtvm create"
         ) from None

@@ -44,7 +44,13 @@ def find_platform(name: str) -> Platform:
         ) from error
     if not (isinstance(found, type) and issubclass(found, Platform)):
         raise ToolError(f"{entry.value}, the platform {name!r}, is no subclass of Platform")
-    platform = found()
+    try:
+        platform = found()
+    except Exception as error:
+        raise ToolError(
+            f"the platform {name!r} of {entry.value} can't be made: {error}",
+            hint="it must define what Platform leaves open, and take no arguments",
+        ) from error
     if platform.name != name:
         raise ToolError(
             f"{entry.value} is installed as the platform {name!r}, "

@@ -34,11 +34,14 @@ class Leaf:
 Table = Mapping[str, "Leaf | Table"]
 
 
-def near(name: str, known: list[str]) -> str:
-    """Advice for a misspelt name: the nearest known ones, else all of them."""
+def near(name: str, known: list[str], *, otherwise: str = "") -> str:
+    """Advice for a misspelt name: the nearest known ones, else what is said `otherwise`, else all
+    of them."""
     close = get_close_matches(name, known, n=3, cutoff=0.5)
     if close:
         return "did you mean " + " or ".join(close) + "?"
+    if otherwise:
+        return otherwise
     return "there are: " + ", ".join(known) if known else ""
 
 

@@ -66,7 +66,8 @@ def load_board(name: str) -> Board:
         return read_board(root, Path(name))
     file = root / f"{name}.toml"
     if file.parent != root or not file.is_file():
-        raise BoardError(f"there is no board {name!r}", hint=near(name, list_boards()))
+        hint = near(name, list_boards(), otherwise="`microtvm boards` lists them")
+        raise BoardError(f"there is no board {name!r}", hint=hint)
     return read_board(root, file)
 
 

@@ -265,3 +265,17 @@ def test_outputs_overlap_their_inputs_unless_told(cli: CommandLine, tmp_path: Pa
         cli.ok("compile", model, "--cpu", "cortex-m3", option, "-o", tmp_path / option)
         arena[option] = json.loads((tmp_path / option / "metadata.json").read_text())["arena_bytes"]
     assert 1.3 * arena["--overlap"] < arena["--no-overlap"]
+
+
+def test_what_is_no_folder_is_told(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("")
+    assert "is a file, not a folder" in cli.refused("compile", pair, "-o", file)
+    assert "is not a project" in cli.refused("build", file)
+
+
+def test_boards_to_check_are_named(cli: CommandLine, pair: Path) -> None:
+    message = cli.refused("check", pair, "--boards", " ,")
+    assert "--boards names no board" in message
+    assert "there is no board 'zzz'" in (message := cli.refused("check", pair, "--boards", "zzz"))
+    assert "`microtvm boards` lists them" in message

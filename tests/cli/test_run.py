@@ -85,13 +85,17 @@ def test_without_input_it_is_the_same_each_time(
     assert [array.shape for array in load(tmp_path / "first.npz").values()] == [(2, 3), (1, 4)]
 
 
-def test_json_on_the_host(cli: CommandLine, pair: Path) -> None:
+def test_json_on_the_host(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
     found = cli.ok("run", pair, "--board", "host", "--json").json
     assert found["board"] == "host"
+    cli.ok("run", pair, "--board", "host", "--output", tmp_path / "o.npz")
     assert found["outputs"] == [
-        {"name": "odds", "shape": [2, 3], "dtype": "float32"},
-        {"name": "diff", "shape": [1, 4], "dtype": "int8"},
+        {"name": name, "shape": list(a.shape), "dtype": a.dtype.name, "values": a.tolist()}
+        for name, a in load(tmp_path / "o.npz").items()
     ]
+    assert [(o["name"], o["dtype"]) for o in found["outputs"]] == [
+        ("odds", "float32"), ("diff", "int8"),
+    ]  # fmt: skip
     assert found["instructions"] is None
     assert found["cycles"] is None
     assert found["cycles_note"] == "not estimated: a process of the host is not counted"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from microtvm.codegen.c_expr import exact
 from microtvm.codegen.c_kernel import kernel
 from microtvm.codegen.c_support import helper_source
 from microtvm.codegen.dialect import NEAR_ARRAY_BYTES, NEAR_BYTES, PLAIN, Dialect, check_dialect
@@ -150,3 +151,11 @@ def test_double_precision_is_refused() -> None:
         check_dialect(AVR, one(program), "avr")
     assert "choose another board" in caught.value.hint
     check_dialect(PLAIN, one(program), "any")
+
+
+@pytest.mark.parametrize("a", [(0, 255), (-255, 0), (-128, 127), (-3, -2), (5, 5)])
+@pytest.mark.parametrize("b", [(0, 255), (-255, 0), (-7, 9), (-4, -1)])
+def test_range_of_a_product_holds_every_product(a: tuple[int, int], b: tuple[int, int]) -> None:
+    """Of signed operands too: a range that is too small leaves out the widening of an int."""
+    products = [x * y for x in range(a[0], a[1] + 1) for y in range(b[0], b[1] + 1)]
+    assert exact("*", a, b) == (min(products), max(products))

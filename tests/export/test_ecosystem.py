@@ -129,7 +129,7 @@ def cmake_build(source: Path, package: Path) -> Path:
 ZEPHYR = """
 cmake_minimum_required(VERSION 3.20)
 project(zephyr C)
-set(CONFIG_DIGITS_INT8 {on})
+set(CONFIG_MICROTVM_DIGITS_INT8 {on})
 macro(zephyr_library_named name)
   set(library ${{name}})
   add_library(${{name}} STATIC)
@@ -173,7 +173,7 @@ def test_zephyr_kconfig(copied: Mapping[str, Path], monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("srctree", str(copied["zephyr-module"]))
     config = kconfiglib.Kconfig("zephyr/Kconfig")
     (symbol,) = config.unique_defined_syms
-    assert (symbol.name, symbol.str_value, config.warnings) == ("DIGITS_INT8", "n", [])
+    assert (symbol.name, symbol.str_value, config.warnings) == ("MICROTVM_DIGITS_INT8", "n", [])
     config.load_config("samples/minimal/prj.conf")
     assert symbol.str_value == "y"
 

@@ -117,6 +117,33 @@ def test_serial_number_of_the_boards_port_chooses_the_probe(
         plan_flash(board, board.flash_tools, IMAGE, port="/dev/ttyACM7")
 
 
+BLIND = {"west": ["west", "flash", "--build-dir", "{build}"], **BOTH}
+
+
+def test_tool_that_cannot_choose_does_not_take_any_board(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = board_with(BLIND)
+    for name in ("west", "openocd"):
+        stand_in(tmp_path / "bin", name, [])
+    plug_in(monkeypatch, NUCLEO)
+    assert plan_flash(board, board.flash_tools, IMAGE).argv[0] == "west"
+    for given in ({"serial_number": "77"}, {"port": "/dev/ttyACM0"}):
+        with pytest.raises(
+            UserError, match="west flashes board without being told which"
+        ) as caught:
+            plan_flash(board, board.flash_tools, IMAGE, **given)
+        assert caught.value.hint == "choose --tool openocd or pyocd"
+    plug_in(monkeypatch, NUCLEO, OTHER)
+    with pytest.raises(UserError, match="2 ports of board are there, and west can't be told"):
+        plan_flash(board, board.flash_tools, IMAGE)
+    plan_flash(board, board.flash_tools, IMAGE, dry=True)
+    alone = board_with({"west": BLIND["west"]})
+    with pytest.raises(UserError) as caught:
+        plan_flash(alone, alone.flash_tools, IMAGE)
+    assert caught.value.hint == "unplug the other boards"
+
+
 def test_unknown_serial_number_is_left_out(tmp_path: Path) -> None:
     """A probe needs no port: the tool says itself if it is missing."""
     stand_in(tmp_path / "bin", "pyocd", [])
@@ -139,6 +166,7 @@ def test_every_placeholder_is_filled() -> None:
         *("/p/build/m.elf", "/p/build/flash/m.hex", "/p/build/flash/m.bin", "/p/build/flash/m.uf2"),
         *("/p", "/p/build", "/dev/ttyACM0", "77"),
     ]
+    assert fill(["-P", "{port}"], IMAGE, None, "", "/dev/ttyACM7") == ["-P", "/dev/ttyACM7"]
 
 
 PORT = {"avrdude": ["avrdude", "-P", "{port}", "-U", "flash:w:{hex}:i"]}

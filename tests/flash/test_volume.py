@@ -141,10 +141,14 @@ def test_board_that_is_off_before_the_file_is_closed(
 
 
 def test_drive_of_another_board(mount: Callable[..., Path], tmp_path: Path) -> None:
-    mount("RP2350", INFO.replace("RPI-RP2", "RP2350"))
+    """It is refused where it was named, and left alone where it was not."""
+    drive = mount("RP2350", INFO.replace("RPI-RP2", "RP2350"))
     elf = link_image(tmp_path)
     with pytest.raises(UserError, match="is another board's: its Board-ID should be RPI-RP2"):
+        flash(board_with({"uf2": ARGV}), elf, tmp_path, port=str(drive))
+    with pytest.raises(LinkError, match="no drive of a UF2 boot loader"):
         flash(board_with({"uf2": ARGV}), elf, tmp_path)
+    assert [each.name for each in drive.iterdir()] == ["INFO_UF2.TXT"]
 
 
 def test_two_drives(mount: Callable[..., Path], tmp_path: Path) -> None:

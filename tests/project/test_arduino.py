@@ -13,10 +13,11 @@ import pytest
 
 from microtvm.attach import require_simavr
 from microtvm.device.count import PluginBuild
-from microtvm.errors import BoardError, FitError, ToolError
+from microtvm.errors import BoardError, FitError, ToolError, UserError
 from microtvm.project import (
     Library,
     Project,
+    Value,
     arduino,
     build_project,
     create_project,
@@ -128,6 +129,23 @@ def test_options_reach_the_library(tmp_path: Path, mega: Board) -> None:
     assert "Serial.begin(57600);" in (made.folder / "tiny_server/tiny_server.ino").read_text()
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"author": "me\ncategory=Nope"}, "option author of platform arduino must be one line"),
+        ({"version": "1"}, "option version .* must be a version such as 1.0.0, found '1'"),
+        ({"url": "javascript:x"}, "option url .* must be an address that begins with https://"),
+        ({"baud": -5}, "option baud .* must be 300 to 4000000, found -5"),
+    ],
+)
+def test_wrong_options_are_refused(
+    options: dict[str, Value], message: str, tmp_path: Path, mega: Board
+) -> None:
+    with pytest.raises(UserError, match=message):
+        create_project(tiny(tmp_path / "tiny"), mega, tmp_path / "p", options=options)
+    assert not (tmp_path / "p").exists()
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_other_cores_have_projects(name: str, tmp_path: Path) -> None:
     """The sketch waits for the port, the window fits the ring, the library names its core."""
@@ -145,7 +163,7 @@ def test_other_cores_have_projects(name: str, tmp_path: Path) -> None:
     assert context["architecture"] == fqbn.split(":")[1]
     assert context["window"] == int(settings.get("receive_ring", 64)) // 2
     assert context["serial"] == settings.get("serial", "Serial")
-    Arduino().check(board, {})
+    Arduino().check(board, dict(_defaults()))
 
 
 @pytest.mark.parametrize("name", [n for n in list_boards() if "arduino" in load_board(n).platforms])

@@ -12,6 +12,7 @@ import pytest
 from microtvm.errors import BoardError, ToolError, UserError
 from microtvm.project import (
     Option,
+    Platform,
     build_project,
     create_project,
     find_platform,
@@ -38,6 +39,12 @@ class Own(MakePlatform):
         return data_folder("project_templates") / "host"
 
 
+class Unfinished(Platform):
+    """What `build` does is missing."""
+
+    name = "unfinished"
+
+
 class Liar(Own):
     name = "liar"
 
@@ -49,6 +56,7 @@ def foreign(monkeypatch: pytest.MonkeyPatch) -> None:
         EntryPoint("own", f"{__name__}:Own", registry.ENTRY_POINTS),
         EntryPoint("absent", "no_such_package:Platform", registry.ENTRY_POINTS),
         EntryPoint("function", f"{__name__}:foreign", registry.ENTRY_POINTS),
+        EntryPoint("unfinished", f"{__name__}:Unfinished", registry.ENTRY_POINTS),
         EntryPoint("other", f"{__name__}:Liar", registry.ENTRY_POINTS),
         EntryPoint("host", f"{__name__}:Own", registry.ENTRY_POINTS),
     ]
@@ -79,6 +87,10 @@ def test_third_partys_platform_builds_a_project(tmp_path: Path) -> None:
     [
         ("absent", "the platform 'absent' of no_such_package:Platform can't be loaded"),
         ("function", "the platform 'function', is no subclass of Platform"),
+        (
+            "unfinished",
+            "platform 'unfinished' of .* can't be made: Can't instantiate",
+        ),
         ("other", "is installed as the platform 'other', but calls itself 'liar'"),
         ("hots", "there is no platform 'hots'"),
     ],

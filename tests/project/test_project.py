@@ -332,3 +332,10 @@ def test_rebuilding_changes_nothing(tmp_path: Path) -> None:
     before = first.elf.stat().st_mtime_ns
     again = build_project(first.project)
     assert again.elf.stat().st_mtime_ns == before
+
+
+def test_source_that_is_gone_is_noticed(tmp_path: Path) -> None:
+    built = build_tiny("host", tmp_path / "p")
+    (built.project.folder / "runtime" / "src" / "mtvm_tensor.c").unlink()
+    with pytest.raises(ToolError, match="undefined reference"):
+        build_project(built.project)
