@@ -33,7 +33,7 @@ class _Job:
         self.inputs = inputs
         self.timeout_s = timeout_s
         self.attempts = 0
-        self.failure = MicrotvmError("")
+        self.begun = False
         self.future: Future[Outputs] = Future()
 
 
@@ -119,33 +119,57 @@ class Pool:
         failures = 0
         try:
             while (job := self._jobs.get()) is not None:
-                if job.attempts == 0 and not job.future.set_running_or_notify_cancel():
+                if not job.begun and not job.future.set_running_or_notify_cancel():
                     continue
+                job.begun = True
+                failure: MicrotvmError | None = None
+                patience = REOPENED
                 try:
-                    outputs = self._session(place, opener).run(job.inputs, timeout_s=job.timeout_s)
+                    session = self._session(place, opener)
                 except (LinkError, DeviceError) as error:
-                    failures += 1
-                    self._end(place)
-                    lost = failures > REOPENED
-                    self._give_back(job, error)
+                    failure = error
                 except MicrotvmError as error:
-                    lost = place not in self._sessions
-                    if lost:
-                        self._give_back(job, error)
-                    else:
-                        job.future.set_exception(error)
+                    failure, patience = error, 0
                 except BaseException as error:
-                    job.future.set_exception(error)
-                    self._leave(place, MicrotvmError(f"a device's thread ended: {error!r}"))
+                    self._abandon(place, job, error)
                     raise
+                if failure is not None:
+                    # That a device is not there is no fault of the inference.
+                    self._put_back(job, failure)
                 else:
-                    failures, lost = 0, False
-                    job.future.set_result(outputs)
-                if lost:
-                    self._leave(place, job.failure)
+                    failure = self._try(place, session, job)
+                failures = 0 if failure is None else failures + 1
+                if failure is not None and failures > patience:
+                    self._leave(place, failure)
                     return
         finally:
             self._end(place)
+
+    def _try(self, place: int, session: Session, job: _Job) -> MicrotvmError | None:
+        """Runs one inference; why the device failed at it, None if it did not."""
+        try:
+            outputs = session.run(job.inputs, timeout_s=job.timeout_s)
+        except (LinkError, DeviceError) as error:
+            self._end(place)
+            job.attempts += 1
+            if job.attempts >= ATTEMPTS:
+                job.future.set_exception(error)
+            else:
+                self._put_back(job, error)
+            return error
+        except MicrotvmError as error:
+            job.future.set_exception(error)
+        except BaseException as error:
+            self._abandon(place, job, error)
+            raise
+        else:
+            job.future.set_result(outputs)
+        return None
+
+    def _abandon(self, place: int, job: _Job, error: BaseException) -> None:
+        """A bug: whoever waits is told, and the device's thread ends."""
+        job.future.set_exception(error)
+        self._leave(place, MicrotvmError(f"a device's thread ended: {error!r}"))
 
     def _session(self, place: int, opener: Callable[[], Session]) -> Session:
         if place not in self._sessions:
@@ -160,11 +184,9 @@ class Pool:
         if session is not None:
             session.close()
 
-    def _give_back(self, job: _Job, error: MicrotvmError) -> None:
-        job.attempts += 1
-        job.failure = error
+    def _put_back(self, job: _Job, error: MicrotvmError) -> None:
         with self._lock:
-            if job.attempts >= ATTEMPTS or self._closed:
+            if self._closed:
                 job.future.set_exception(error)
             else:
                 self._jobs.put(job)
