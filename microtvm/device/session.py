@@ -30,7 +30,7 @@ from microtvm.device.description import (
 from microtvm.device.frame import packet_bytes
 from microtvm.device.status import Status
 from microtvm.device.transport.base import Transport
-from microtvm.device.wire import Answer, Kind, Reader, Request, describe, number
+from microtvm.device.wire import Answer, Kind, Reader, Request, describe, number, through
 from microtvm.errors import CancelledError, DeviceError, LinkError, MicrotvmError, UserError
 from microtvm.util import Array
 
@@ -205,8 +205,7 @@ class Session:
         self._write_all(self._check_inputs(inputs), progress)
         request = Request(Kind.RUN)
         if not whole and self.model.operators:
-            last = len(self.model.operators) - 1
-            request = Request(Kind.RUN_THROUGH, number(last) + number(1))
+            request = through(len(self.model.operators) - 1, restart=True)
         self._run(request, "running the model", timeout_s)
         return {tensor.name: self._read(tensor) for tensor in self.model.outputs}
 
@@ -235,9 +234,8 @@ class Session:
         restart = inputs is not None or not 0 < self._step <= index
         if restart:
             self._write_all(self._inputs_or_last(inputs))
-        payload = number(index) + number(int(restart))
         name = self.model.operators[index]
-        return self._run(Request(Kind.RUN_THROUGH, payload), f"running through {name}", timeout_s)
+        return self._run(through(index, restart=restart), f"running through {name}", timeout_s)
 
     @_alone
     def profile(
@@ -257,8 +255,8 @@ class Session:
         for index, name in enumerate(self.model.operators):
             if index == 0:
                 self._write_all(self._inputs_or_last(given))
-            payload = number(index) + number(int(index == 0))
-            run = self._run(Request(Kind.RUN_THROUGH, payload), f"profiling {name}", timeout_s)
+            request = through(index, restart=index == 0)
+            run = self._run(request, f"profiling {name}", timeout_s)
             times.append(OperatorTime(name, run.ticks))
         return Profile(tuple(times), self.hello.ticks_hz)
 

@@ -201,6 +201,12 @@ def hello_request(nonce: bytes) -> Request:
     return Request(Kind.HELLO, number(PROTOCOL) + nonce + number(WISHES))
 
 
+def through(index: int, *, restart: bool) -> Request:
+    """Runs operators through that of this index, from the first one or from where the device
+    holds."""
+    return Request(Kind.RUN_THROUGH, number(index) + number(int(restart)))
+
+
 def parse_answer(packet: bytes) -> tuple[int, Answer] | None:
     """Sequence number and answer; None for what is no answer of this protocol."""
     if len(packet) < 3 or not packet[1] & ANSWER:
