@@ -66,7 +66,11 @@ def compare(board: Board, sources: Sequence[Source]) -> Iterator[Row]:
         yield Row(board.name, figure, ours, agreed, others)
     for figure, ours in cpu_figures(board.cpu).items():
         same = [each for each in facts if each[1].kind == figure]
-        agrees = [each for each in same if list(each[1].value) == ours]  # type: ignore[call-overload]
+        agrees = [
+            (source, fact)
+            for source, fact in same
+            if isinstance(fact.value, tuple) and list(fact.value) == ours
+        ]
         yield Row(f"cpu {board.cpu.name}", figure, ours, next(iter(agrees), None), ())
 
 
