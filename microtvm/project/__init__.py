@@ -1,17 +1,16 @@
 """From a model library and a board to a project folder, its image, and what the image takes."""
 
-from microtvm.project.fit import Demand, check_fit, contents, demand_of
-from microtvm.project.library import Library, read_library
-from microtvm.project.measure import Flash, Footprint, Ram, measure
-from microtvm.project.option import Option, Value, by_step, split_options
-from microtvm.project.platform import Built, Platform
-from microtvm.project.project import (
-    Project,
+from microtvm.project.create import (
     build_project,
     choose_platform,
     create_project,
     load_project,
 )
+from microtvm.project.fit import Demand, check_fit, contents, demand_of
+from microtvm.project.library import Library, read_library
+from microtvm.project.measure import Flash, Footprint, Ram, measure
+from microtvm.project.option import Option, Value, by_step, split_options
+from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.registry import find_platform, list_platforms
 
 __all__ = [

@@ -8,7 +8,6 @@ import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from microtvm.codegen.c_type import storage_type
 from microtvm.codegen.member import io_members
@@ -17,12 +16,9 @@ from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError, User
 from microtvm.project.library import Library
 from microtvm.project.make import run_build
 from microtvm.project.option import Option, Value
-from microtvm.project.platform import LINK_BAUD, Built, Platform
+from microtvm.project.platform import LINK_BAUD, Built, Platform, Project
 from microtvm.target import Board
 from microtvm.target.document import near
-
-if TYPE_CHECKING:
-    from microtvm.project.project import Project
 
 CLI, BUILDER = "arduino-cli", "arduino-builder"
 

@@ -8,16 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from microtvm.doctor import install_line
 from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError
 from microtvm.project.option import Value
-from microtvm.project.platform import Built, Platform
+from microtvm.project.platform import Built, Platform, Project
 from microtvm.target import Board
-
-if TYPE_CHECKING:
-    from microtvm.project.project import Project
 
 _SHOWN_LINES = 12
 _OVERFLOW = re.compile(r"region [`'](?P<memory>\w+)' overflowed by (?P<bytes>\d+) bytes?")

@@ -1,4 +1,5 @@
-"""What a platform is: a template with, where its own tools ask for it, a way to build and to look.
+"""What a project is, and what its platform: a template with, where its own tools ask for it, a way
+to build and to look.
 
 A platform that comes with microtvm has its template in `project_templates/`; a third party's has it
 where it likes, and is found by the entry point group `microtvm.platforms`, whose names are the
@@ -9,19 +10,62 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from microtvm.errors import UserError
 from microtvm.project.library import Library
-from microtvm.project.option import Option, Value
+from microtvm.project.option import Option, Value, by_step, parse_options
 from microtvm.target import Board, FlashTool, data_folder, load_programmer
-
-if TYPE_CHECKING:
-    from microtvm.project.project import Project
 
 LINK_BAUD = 115200
 """The speed at which the drivers of all templates run the link."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A created project; nothing says that it has been built."""
+
+    folder: Path
+    board: Board
+    platform: Platform
+    options: Mapping[str, Value]
+    """Of the platform, as given when the project was created, or their defaults; in a step of the
+    project's life also those of the step."""
+    library: Library
+    """The copy inside the project."""
+    stack_bytes: int
+
+    @property
+    def elf(self) -> Path:
+        """Where the build puts the image."""
+        return self.platform.elf(self)
+
+    @property
+    def map_file(self) -> Path:
+        """Where the linker writes its map."""
+        return self.platform.map_file(self)
+
+    def by_step(self, given: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
+        """Options of the platform by the step that each is meant for.
+
+        UserError for an unknown one, and for one that was decided when the project was created.
+        """
+        steps = by_step(self.platform.name, self.platform.options, given)
+        if steps["create"]:
+            raise UserError(
+                f"the project {self.folder} was created with its option {min(steps['create'])}",
+                hint="create the project again",
+            )
+        return steps
+
+    def in_step(self, method: str, given: Mapping[str, Value] | None = None) -> Project:
+        """The same with all options of `method` (`build`, `flash` or `open`) too, given or default.
+
+        UserError for an option that is unknown or another step's, or a value of the wrong type.
+        """
+        options = parse_options(self.platform.name, self.platform.options_of(method), given or {})
+        return replace(self, options={**self.options, **options})
 
 
 @dataclass(frozen=True)
@@ -62,6 +106,10 @@ class Platform(ABC):
     ) -> dict[str, object]:
         """What its template may refer to besides what every template may."""
         return {}
+
+    def options_of(self, method: str) -> list[Option]:
+        """The options that are meant for a step; those of `create` stay with a project."""
+        return [option for option in self.options if option.method == method]
 
     @abstractmethod
     def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:

@@ -6,20 +6,16 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from microtvm.errors import BoardError, UserError
 from microtvm.project.library import Library
 from microtvm.project.make import run_build
 from microtvm.project.option import Option, Value
-from microtvm.project.platform import Built, Platform
+from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.zephyr_tools import HINTS, build_commands, environment
 from microtvm.project.zephyr_tree import Tree, find_tree
 from microtvm.target import Board, Setting, list_boards, load_board
 from microtvm.target.document import near
-
-if TYPE_CHECKING:
-    from microtvm.project.project import Project
 
 _KEYS = ("arena", "board", "modules", "old", "renamed", "serial", "uart", "weights")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")

@@ -1,5 +1,4 @@
-"""A project: a folder that its platform's tools turn into an image, and the note in it that says
-what it is."""
+"""Creates, loads and builds projects, each a folder with a note in it that says what it is."""
 
 from __future__ import annotations
 
@@ -7,14 +6,13 @@ import json
 import shlex
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from microtvm.errors import BoardError, UserError
 from microtvm.project.fit import check_fit, demand_of
 from microtvm.project.library import Library, read_library
-from microtvm.project.option import Option, Value, by_step, parse_options
-from microtvm.project.platform import Built, Platform
+from microtvm.project.option import Value, parse_options
+from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.registry import find_platform
 from microtvm.project.template import load_template
 from microtvm.target import ROLES, Board, data_folder, load_board
@@ -23,52 +21,6 @@ from microtvm.version import VERSION
 NOTE = "project.json"
 _FORMAT = 2
 _ARTIFACTS = ("__pycache__", "build")
-
-
-@dataclass(frozen=True)
-class Project:
-    """A created project; nothing says that it has been built."""
-
-    folder: Path
-    board: Board
-    platform: Platform
-    options: Mapping[str, Value]
-    """Of the platform, as given when the project was created, or their defaults; in a step of the
-    project's life also those of the step."""
-    library: Library
-    """The copy inside the project."""
-    stack_bytes: int
-
-    @property
-    def elf(self) -> Path:
-        """Where the build puts the image."""
-        return self.platform.elf(self)
-
-    @property
-    def map_file(self) -> Path:
-        """Where the linker writes its map."""
-        return self.platform.map_file(self)
-
-    def by_step(self, given: Mapping[str, Value]) -> dict[str, dict[str, Value]]:
-        """Options of the platform by the step that each is meant for.
-
-        UserError for an unknown one, and for one that was decided when the project was created.
-        """
-        steps = by_step(self.platform.name, self.platform.options, given)
-        if steps["create"]:
-            raise UserError(
-                f"the project {self.folder} was created with its option {min(steps['create'])}",
-                hint="create the project again",
-            )
-        return steps
-
-    def in_step(self, method: str, given: Mapping[str, Value] | None = None) -> Project:
-        """The same with all options of `method` (`build`, `flash` or `open`) too, given or default.
-
-        UserError for an option that is unknown or another step's, or a value of the wrong type.
-        """
-        options = parse_options(self.platform.name, _of_step(self.platform, method), given or {})
-        return replace(self, options={**self.options, **options})
 
 
 def build_project(
@@ -113,7 +65,7 @@ def create_project(
             hint=f"compile the model again with --cpu {board.cpu.name}",
         )
     chosen = choose_platform(board, platform)
-    values = parse_options(chosen.name, _of_step(chosen, "create"), options or {})
+    values = parse_options(chosen.name, chosen.options_of("create"), options or {})
     chosen.check(board, values)
     template = load_template(chosen.name, chosen.template_folder)
     stack = stack_bytes or board.stack_bytes
@@ -161,7 +113,7 @@ def load_project(folder: Path) -> Project:
             board=load_board(str(note["board"])),
             platform=platform,
             options=parse_options(
-                platform.name, _of_step(platform, "create"), dict(note["options"])
+                platform.name, platform.options_of("create"), dict(note["options"])
             ),
             library=read_library(folder / str(note["model"])),
             stack_bytes=int(note["stack_bytes"]),
@@ -181,11 +133,6 @@ def choose_platform(board: Board, name: str = "") -> Platform:
             hint="it supports: " + ", ".join(board.platforms),
         )
     return find_platform(name or board.platforms[0])
-
-
-def _of_step(platform: Platform, method: str) -> list[Option]:
-    """The options that are meant for a step; those of `create` stay with a project."""
-    return [option for option in platform.options if option.method == method]
 
 
 def _context(library: Library, board: Board, stack_bytes: int) -> dict[str, object]:
