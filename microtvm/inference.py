@@ -242,8 +242,7 @@ RUN_LABEL = "run"
 
 
 def _labels(project: Project) -> dict[str, str]:
-    prefix = project.library.prefix
-    labels = {RUN_LABEL: f"{prefix}_run"}
+    labels = {RUN_LABEL: project.platform.run_function(project)}
     for operator in project.library.metadata.get("operators", ()):
         labels[f"op:{operator['name']}"] = operator["function"]
     return labels
@@ -310,9 +309,8 @@ def _counts(booted: Booted, project: Project) -> Counts | None:
     found = booted.counter.new()
     totals = [a for a in found if a.label == RUN_LABEL]
     if len(totals) != 1:
-        raise DeviceError(
-            f"{project.library.prefix}_run was entered {len(totals)} times in one inference"
-        )
+        function = project.platform.run_function(project)
+        raise DeviceError(f"{function} was entered {len(totals)} times in one inference")
     (run,) = totals
     return Counts(
         run.instructions,

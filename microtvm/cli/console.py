@@ -75,6 +75,12 @@ def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield report
 
 
+def warn(text: str) -> None:
+    """Print what may go wrong on standard error; nothing if there is no text."""
+    if text:
+        errors.print(f"warning: {text}", style="yellow", markup=False)
+
+
 def report_error(error: MicrotvmError, verbose: bool) -> int:
     """Print a failure and what to try; returns the exit status."""
     if verbose:

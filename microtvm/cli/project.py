@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 
-from microtvm.cli.console import emit_json, emit_table, emit_text, progress
+from microtvm.cli.console import emit_json, emit_table, emit_text, progress, warn
 from microtvm.cli.footprint import footprint_json, footprint_rows
 from microtvm.cli.option import compile_options, platform_options
-from microtvm.project import Value, build_project, load_project, measure
+from microtvm.project import Value, build_project, load_project, measure, watchdog_warning
 from microtvm.project_api import generate_project
 
 
@@ -48,6 +48,7 @@ def create(
             force=force,
             **compiling,
         )
+    warn(watchdog_warning(project))
     if as_json:
         emit_json(
             {"folder": str(output), "board": project.board.name, "platform": project.platform.name}

@@ -19,7 +19,7 @@ from microtvm.attach import (
     plan_project,
     require_emulator,
 )
-from microtvm.cli.console import emit_json, emit_table, emit_text, progress
+from microtvm.cli.console import emit_json, emit_table, emit_text, progress, warn
 from microtvm.cli.footprint import footprint_json, footprint_rows
 from microtvm.cli.option import compile_options, place_options, platform_options, run_options
 from microtvm.device import find_port, load_metadata
@@ -27,7 +27,7 @@ from microtvm.errors import UserError
 from microtvm.inference import RunResult, prepare, run_project
 from microtvm.lower.choices import refuse_schedules
 from microtvm.npz import check_writable, load_inputs, save_outputs
-from microtvm.project import Project, Value, build_project, by_step, load_project
+from microtvm.project import Project, Value, build_project, by_step, load_project, watchdog_warning
 from microtvm.target import Board, load_board
 from microtvm.util import Array
 
@@ -68,6 +68,7 @@ def run(
         folder = Path(temporary) if keep is None else keep
         wanted = Wanted(board_name, platform, options, place, flashing)
         project, steps = built_project(target, wanted, folder, report, **compiling)
+        warn(watchdog_warning(project))
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
         if flashing:

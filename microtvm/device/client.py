@@ -67,7 +67,7 @@ class StoppedError(DeviceError):
     """The device says that it can't go on: `words` is how, `when` is what it was doing."""
 
     def __init__(self, when: str, words: str) -> None:
-        super().__init__(f"the device stopped {when}: {words}", hint=_CRASH_HINT)
+        super().__init__(f"the device stopped {when}: {words}", hint=CRASH_HINT)
         self.when = when
         self.words = words
 
@@ -292,7 +292,7 @@ class Client:
             if event.data[1] == Kind.STARTED and not window.on_restart():
                 raise RestartError(
                     f"the device restarted before or while {what}{self._last_words()}",
-                    hint=_CRASH_HINT,
+                    hint=CRASH_HINT,
                 )
             if event.data[1] == Kind.DAMAGED:
                 window.on_damage()
@@ -357,7 +357,7 @@ class Client:
         return self._gone(f"{death or error.message} {when}")
 
     def _gone(self, problem: str) -> DeviceError:
-        return DeviceError(problem + self._last_words(), hint=_CRASH_HINT)
+        return DeviceError(problem + self._last_words(), hint=CRASH_HINT)
 
     def _silent(self, problem: str) -> LinkError:
         return LinkError(
@@ -386,4 +386,4 @@ _SILENCE_HINT = (
     "is the board powered, is the speed right, does it run an image made by microtvm, "
     "is it busy with a longer run?"
 )
-_CRASH_HINT = "the stack may be too small for the model, or the board's memory map wrong"
+CRASH_HINT = "the stack may be too small for the model, or the board's memory map wrong"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from microtvm.device.client import Client
+from microtvm.device.client import CRASH_HINT, Client
 from microtvm.device.location import Location, locate
 from microtvm.device.status import Status
 from microtvm.device.wire import (
@@ -29,6 +29,14 @@ _OPERATOR = "operator"
 PROGRAM_COUNTER = "pc"
 
 
+WATCHDOG = "watchdog"
+"""The cause of a crash where something did not end in time."""
+
+_WATCHDOG_HINT = (
+    "what ran never ends, or needs more time than the watchdog gives it: the option watchdog_s"
+)
+
+
 @dataclass(frozen=True)
 class Crash:
     """A record of a crash."""
@@ -43,6 +51,11 @@ class Crash:
     """Whether an inference was under way."""
     location: Location | None = None
     """What `pc` is in the source; None without an ELF file or where that doesn't tell."""
+
+    @property
+    def hint(self) -> str:
+        """What to look for."""
+        return _WATCHDOG_HINT if self.cause == WATCHDOG else CRASH_HINT
 
     def __str__(self) -> str:
         words = self.cause

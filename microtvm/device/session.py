@@ -413,7 +413,7 @@ class Session:
             crash = parse_record(error.words, self.model.operators, self._elf)
             self.last_crash = crash
             raise DeviceError(
-                f"the device crashed {error.when}: {crash}", hint=error.hint
+                f"the device crashed {error.when}: {crash}", hint=crash.hint
             ) from None
         except RestartError as error:
             raise self._with_record(error) from None
@@ -427,7 +427,8 @@ class Session:
             return error
         if self.last_crash is None:
             return error
-        return RestartError(f"{error.message}; it noted: {self.last_crash}", hint=error.hint)
+        crash = self.last_crash
+        return RestartError(f"{error.message}; it noted: {crash}", hint=crash.hint)
 
     def _read(self, tensor: Tensor) -> Array:
         self._check_open()

@@ -12,6 +12,7 @@ from microtvm.project.measure import Flash, Footprint, Ram, measure
 from microtvm.project.option import Option, Value, by_step, split_options
 from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.registry import find_platform, list_platforms
+from microtvm.project.watchdog import watchdog_warning
 
 __all__ = [
     "Built",
@@ -37,4 +38,5 @@ __all__ = [
     "measure",
     "read_library",
     "split_options",
+    "watchdog_warning",
 ]

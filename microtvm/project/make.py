@@ -13,6 +13,7 @@ from microtvm.doctor import install_line
 from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError
 from microtvm.project.option import Value
 from microtvm.project.platform import Built, Platform, Project
+from microtvm.project.watchdog import WATCHDOG, check_watchdog
 from microtvm.target import Board
 
 _SHOWN_LINES = 12
@@ -45,6 +46,7 @@ class Baremetal(MakePlatform):
     """No operating system."""
 
     name = "baremetal"
+    options = (WATCHDOG,)
 
     def check(self, board: Board, options: Mapping[str, Value]) -> None:
         if board.uart is None:
@@ -52,6 +54,12 @@ class Baremetal(MakePlatform):
                 f"{board.file}: [uart] is missing, which the platform {self.name} needs",
                 hint="add the driver and the address of its registers",
             )
+        check_watchdog(board, int(options[WATCHDOG.name]), self.name)
+
+    def run_function(self, project: Project) -> str:
+        name = super().run_function(project)
+        watched = f"{project.library.prefix}_watched_run"
+        return watched if project.options[WATCHDOG.name] else name
 
 
 class Host(MakePlatform):

@@ -131,6 +131,10 @@ class Platform(ABC):
         """Where the linker writes its map."""
         return self.elf(project).with_suffix(".map")
 
+    def run_function(self, project: Project) -> str:
+        """The function that the image's server calls for a whole inference."""
+        return f"{project.library.prefix}_run"
+
     def emulator_argv(self, project: Project, serial: str) -> list[str]:
         """The command that runs the built image in the board's emulator, with its link on QEMU's
         character device `serial`. The board must have an emulator."""

@@ -13,6 +13,7 @@ from microtvm.target.board import (
     Setting,
     Uart,
     UsbId,
+    Watchdog,
 )
 from microtvm.target.data import data_folder
 from microtvm.target.loader import list_boards, list_cpus, load_board, load_cpu
@@ -34,6 +35,7 @@ __all__ = [
     "Timing",
     "Uart",
     "UsbId",
+    "Watchdog",
     "data_folder",
     "list_boards",
     "list_cpus",

@@ -122,6 +122,25 @@ class Counter:
 
 
 @dataclass(frozen=True)
+class Watchdog:
+    """What resets the board when its program is stuck."""
+
+    kind: str
+    """Names the driver's source in a project template, e.g. `cmsdk_watchdog`."""
+    base: int
+    """Address of its registers."""
+    hz: int
+    """How often it counts in a second."""
+    bits: int
+    """The width of its count."""
+
+    @property
+    def longest_s(self) -> int:
+        """The longest time in whole seconds that it can be set to."""
+        return ((1 << self.bits) - 1) // self.hz
+
+
+@dataclass(frozen=True)
 class Emulator:
     """How to run an image without the board."""
 
@@ -219,6 +238,8 @@ class Board:
     """What can put an image into it, the first choice first."""
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
     """By platform, what it has to know of the board: the platform checks the keys."""
+    watchdog: Watchdog | None = None
+    """None where the board has none, or the platform's own driver is the only way to it."""
     names: Mapping[str, str] = field(default_factory=dict)
     """What others call it, by NAMERS."""
     origins: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)

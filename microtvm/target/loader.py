@@ -24,6 +24,7 @@ from microtvm.target.board import (
     Setting,
     Uart,
     UsbId,
+    Watchdog,
 )
 from microtvm.target.data import data_folder
 from microtvm.target.document import leaves, load_table, near
@@ -96,6 +97,7 @@ def read_board(root: Path, file: Path) -> Board:
             _flash_tool(name, inner, settings) for name, inner in reader.tables("flash")
         ),
         settings=settings,
+        watchdog=_watchdog(reader),
         names=_names(reader),
         origins={chain: leaf.origin for chain, leaf in leaves(table)},
     )
@@ -183,6 +185,20 @@ def _counter(reader: Reader) -> Counter | None:
     )
     inner.finish()
     return counter
+
+
+def _watchdog(reader: Reader) -> Watchdog | None:
+    inner = reader.table("watchdog")
+    if inner is None:
+        return None
+    watchdog = Watchdog(
+        kind=inner.text("kind"),
+        base=inner.whole("base", 0, _ADDRESS_LIMIT - 1),
+        hz=inner.whole("hz", 1, _ADDRESS_LIMIT - 1),
+        bits=inner.whole("bits", 1, 32, default=32),
+    )
+    inner.finish()
+    return watchdog
 
 
 def _emulator(reader: Reader) -> Emulator | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,24 @@ def test_json_of_an_emulated_board(cli: CommandLine, kept: Path) -> None:
     assert ram["total"] == ram["arena"] + ram["static"] + ram["stack"]
     assert 0 <= ram["scratch"] < ram["arena"]
     assert ram["stack"] > 0
+
+
+@pytest.mark.qemu
+def test_watchdog_is_warned_of_and_its_run_counted(cli: CommandLine, tmp_path: Path) -> None:
+    """For a whole inference the server calls another function than the model's own."""
+    require_tool("arm-none-eabi-gcc")
+    require_tool("qemu-system-arm")
+    slow = tmp_path / "slow.toml"
+    slow.write_text(f'inherits = ["{M4}"]\nhz = 1000\n')
+    words = ("--board", slow, "--option", "watchdog_s=171", "--json")
+    ended = cli("create", model_file("strww_int8"), *words, "-o", tmp_path / "p")
+    assert ended.status == 0
+    warning = ended.err
+    assert re.match(r"warning: operator \w+ may take [\d.]+ s on board slow, and the", warning)
+    ended = cli("run", model_file("strww_int8"), *words)
+    assert (ended.status, ended.err) == (0, warning)
+    inside = [o["instructions"] for o in ended.json["operators"]]
+    assert 0 < ended.json["instructions"] - sum(inside) < 40 * len(inside)
 
 
 @pytest.mark.qemu

@@ -130,8 +130,10 @@ def test_a_crash_is_told_with_the_last_words(
 
 
 def test_a_model_that_hangs(faulty_program: Path) -> None:
-    with open_process([str(faulty_program)]) as session:
-        with pytest.raises(LinkError, match=r"no result while running the model within 0\.3 s"):
+    timing = Timing(answer_s=0.5)
+    with open_process([str(faulty_program)], timing=timing) as session:
+        problem = r"within 0\.3 s, and the device does not stop within 0\.5 s"
+        with pytest.raises(LinkError, match=f"no result while running the model {problem}"):
             session.run(fault(HANG), timeout_s=0.3)
         with pytest.raises(LinkError, match="can't be used any more"):
             session.ping()

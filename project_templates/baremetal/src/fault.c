@@ -45,6 +45,7 @@ void fault_report(const char *what, const struct fault_register *registers, size
     static const uint8_t delimiter = 0;
     static const char opening[] = "mtvm: ";
 
+    watchdog_kick();
     uart_write(&delimiter, 1);
     uart_write((const uint8_t *)opening, sizeof(opening) - 1);
     mtvm_crash_begin(&crash_record);

@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "board.h"
 #include "mtvm_crash.h"
 
 /* A macro's value as text, for assembly. */
@@ -37,6 +38,17 @@ struct fault_register {
 };
 void fault_report(const char *what, const struct fault_register *registers, size_t count);
 extern struct mtvm_crash crash_record;
+
+/* watchdog.c: resets the board, and has start.c report it, unless it is kicked within BOARD_WATCHDOG_TICKS. Once it has
+ * expired, a kick does not help any more. */
+#ifdef BOARD_WATCHDOG_TICKS
+void watchdog_start(void);
+void watchdog_kick(void);
+#else
+static inline void watchdog_kick(void)
+{
+}
+#endif
 
 /* stack.c: deepest use since the start in bytes. The start-up code fills the stack with STACK_PAINT, and where
  * the core can it makes the lowest STACK_GUARD_BYTES, a power of two, a fault to enter. */

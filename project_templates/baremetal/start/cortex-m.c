@@ -21,6 +21,8 @@
 #define AIRCR_SYSRESETREQ 0x05FA0004u
 #define SHCSR_ALL_FAULTS 0x70000u
 
+#define EXCEPTION_NMI 2u
+
 /* CFSR: the exception's frame could not be pushed (MSTKERR, STKERR), or the stack limit was met (STKOF). */
 #define CFSR_NO_FRAME 0x00101010u
 
@@ -149,6 +151,17 @@ __attribute__((naked, used)) void mtvm_fault_entry(void)
         ".ltorg\n");
 }
 
+static const char *cause(uint32_t exception)
+{
+#ifdef BOARD_WATCHDOG_TICKS
+    if (exception == EXCEPTION_NMI) {
+        return "watchdog";
+    }
+#endif
+    (void)exception;
+    return "fault";
+}
+
 __attribute__((used)) void mtvm_fault(const uint32_t *frame, uint32_t exception)
 {
 #if defined(__ARM_ARCH_6M__)
@@ -170,7 +183,7 @@ __attribute__((used)) void mtvm_fault(const uint32_t *frame, uint32_t exception)
 #endif
     };
 
-    fault_report(whole ? "fault" : "stack overflow", registers,
+    fault_report(whole ? cause(exception) : "stack overflow", registers,
                  sizeof(registers) / sizeof(registers[0]));
     board_reset();
 }
