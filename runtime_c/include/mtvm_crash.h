@@ -28,7 +28,7 @@ struct mtvm_crash {
     uint16_t op;       /* the operator that was running, or one of the above */
     uint16_t length;   /* of the text */
     uint8_t text[MTVM_CRASH_BYTES];
-    uint16_t running;  /* kept by the server: the operator now executing; no part of a record */
+    uint16_t running;  /* kept by who runs operators: the one now executing; no part of a record */
 };
 
 /* Begins a record of what has just happened, with an empty text. */

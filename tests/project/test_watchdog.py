@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from microtvm.device import EmulatorTransport, Session
+from microtvm.device import EmulatorTransport, Session, Timing
 from microtvm.device.crash import Crash
 from microtvm.errors import BoardError, DeviceError, UserError
 from microtvm.project import (
@@ -26,8 +26,9 @@ from tests.project.image import EMULATED, TINY, require_board_tools
 WATCHED = [name for name in EMULATED if load_board(name).watchdog is not None]
 
 HANG, STUCK, SLOW = 100, 101, 102
-"""What the first element of the input asks for: an operator that never ends; the same, and a
-handler that doesn't either; two operators that need the watchdog's time together, but not alone."""
+"""What the first element of the input asks for: an operator that would switch the watchdog off, and
+never ends; one that never ends, with a handler that doesn't either; two operators that need the
+watchdog's time together, but not alone."""
 
 FRACTION = 20
 """A second of a machine whose instructions are counted takes several."""
@@ -53,6 +54,9 @@ static void misbehave(const uint8_t *x)
 {{
     wait_if_slow(x);
     stuck = x[0] == 101;
+    if (x[0] == 100) {{
+        REGISTER(BOARD_WATCHDOG_BASE + 8u) = 0;
+    }}
     {LOOP}
     }}
 }}
@@ -110,7 +114,8 @@ def link(built: Built) -> Iterator[EmulatorTransport]:
 
 def connect(built: Built, link: EmulatorTransport) -> Session:
     """A session with the machine as it is: nothing restarts it but itself."""
-    return Session(link, built.project.library.metadata, elf=built.elf)
+    metadata = built.project.library.metadata
+    return Session(link, metadata, elf=built.elf, timing=Timing(run_s=60.0))
 
 
 def inputs(first: int) -> dict[str, np.ndarray]:
