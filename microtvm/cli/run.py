@@ -68,7 +68,6 @@ def run(
         folder = Path(temporary) if keep is None else keep
         wanted = Wanted(board_name, platform, options, place, flashing)
         project, steps = built_project(target, wanted, folder, report, **compiling)
-        warn(watchdog_warning(project))
         model = load_metadata(project.library.metadata)
         inputs = None if input_file is None else load_inputs(input_file, model)
         if flashing:
@@ -123,6 +122,7 @@ def built_project(
             plan_project(project, wanted.place, options=steps["flash"])
         report("building", 0, 1)
         build_project(project, options=steps["build"])
+        warn(watchdog_warning(project))
         return project, steps
     if wanted.board is None:
         raise UserError(
@@ -145,6 +145,7 @@ def built_project(
         progress=report,
         **compiling,
     )
+    warn(watchdog_warning(project))
     return project, by_step(project.platform.name, project.platform.options, wanted.options)
 
 
