@@ -30,6 +30,7 @@ from microtvm.project import (
     Value,
     build_project,
     by_step,
+    check_stack,
     choose_platform,
     create_project,
     measure,
@@ -156,6 +157,7 @@ def prepare(
     )
     progress("building", 2, 3)
     build_project(project, options=steps["build"])
+    check_stack(project)
     progress("built", 3, 3)
     return project
 

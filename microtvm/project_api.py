@@ -30,6 +30,7 @@ from microtvm.project import (
     Project,
     Value,
     build_project,
+    check_stack,
     create_project,
     find_platform,
     list_platforms,
@@ -115,8 +116,11 @@ def build(
     project: Project, *, options: Mapping[str, Value] | None = None, strict: bool = False
 ) -> Built:
     """Builds the image with the platform's own tools; `options` are the platform's for this step,
-    `strict` makes warnings errors. ToolError or FitError if that fails."""
-    return build_project(project, options=options, strict=strict)
+    `strict` makes warnings errors. ToolError or FitError if that fails, or if the stack is too
+    small."""
+    built = build_project(project, options=options, strict=strict)
+    check_stack(project)
+    return built
 
 
 def flash(

@@ -12,7 +12,7 @@ from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import place_options, platform_options
 from microtvm.device import list_ports, list_volumes
 from microtvm.device.find import of_board, port_problem
-from microtvm.project import Value, build_project, load_project
+from microtvm.project import Value, build_project, check_stack, load_project
 from microtvm.target import list_boards, load_board
 
 SHOWN = 4
@@ -46,6 +46,7 @@ def flash(
         with progress(as_json) as report:
             report("building", 0, 2)
             build_project(project, options=steps["build"])
+            check_stack(project)
             report("flashing", 1, 2)
             plan = flash_project(
                 project,

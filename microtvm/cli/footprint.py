@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from microtvm.project import Footprint
+from typing import Any
+
+from microtvm.project import Footprint, StackReport
 
 
 def footprint_json(
@@ -44,4 +46,29 @@ def footprint_rows(footprint: Footprint, *, stack_measured: bool) -> list[tuple[
             f"{total:,} bytes: arena {ram.arena:,} (tensors {ram.arena - ram.scratch:,}, "
             f"scratch {ram.scratch:,}), static {ram.static:,}, {stack}",
         ),
+    ]
+
+
+def stack_json(report: StackReport) -> dict[str, Any]:
+    """`bound_bytes` and `path` are null where nothing is known, `note` says why."""
+    bound = report.bound
+    return {
+        "bound_bytes": None if bound is None else bound.total,
+        "usable_bytes": report.usable_bytes if report.usable_bytes else None,
+        "path": None
+        if bound is None
+        else [{"function": level.function, "bytes": level.bytes} for level in bound.path],
+        "note": report.note,
+    }
+
+
+def stack_rows(report: StackReport) -> list[tuple[str, str]]:
+    """One row of a table."""
+    if report.bound is None:
+        return [("stack", f"not bounded: {report.note}")]
+    return [
+        (
+            "stack",
+            f"at most {report.bound.total:,} of {report.usable_bytes:,} bytes: {report.bound}",
+        )
     ]

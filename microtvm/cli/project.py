@@ -8,9 +8,17 @@ from typing import Any
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress, warn
-from microtvm.cli.footprint import footprint_json, footprint_rows
+from microtvm.cli.footprint import footprint_json, footprint_rows, stack_json, stack_rows
 from microtvm.cli.option import compile_options, platform_options
-from microtvm.project import Value, build_project, load_project, measure, watchdog_warning
+from microtvm.project import (
+    Value,
+    build_project,
+    check_stack,
+    load_project,
+    measure,
+    stack_report,
+    watchdog_warning,
+)
 from microtvm.project_api import generate_project
 
 
@@ -68,6 +76,8 @@ def build(folder: Path, options: dict[str, Value], as_json: bool) -> None:
     with progress(as_json) as report:
         report("building", 0, 1)
         built = build_project(load_project(folder), options=options)
+    check_stack(built.project)
+    report_of_stack = stack_report(built.project)
     footprint = measure(built.elf, built.project.library)
     if as_json:
         emit_json(
@@ -75,7 +85,9 @@ def build(folder: Path, options: dict[str, Value], as_json: bool) -> None:
                 "elf": str(built.elf),
                 "memory": footprint_json(footprint, stack_measured=False),
                 "stack_reserved_bytes": footprint.ram.stack,
+                "stack": stack_json(report_of_stack),
             }
         )
     else:
-        emit_table((str(built.elf), ""), footprint_rows(footprint, stack_measured=False))
+        rows = footprint_rows(footprint, stack_measured=False) + stack_rows(report_of_stack)
+        emit_table((str(built.elf), ""), rows)

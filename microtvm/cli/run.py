@@ -20,14 +20,23 @@ from microtvm.attach import (
     require_emulator,
 )
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress, warn
-from microtvm.cli.footprint import footprint_json, footprint_rows
+from microtvm.cli.footprint import footprint_json, footprint_rows, stack_json, stack_rows
 from microtvm.cli.option import compile_options, place_options, platform_options, run_options
 from microtvm.device import find_port, load_metadata
 from microtvm.errors import UserError
 from microtvm.inference import RunResult, prepare, run_project
 from microtvm.lower.choices import refuse_schedules
 from microtvm.npz import check_writable, load_inputs, save_outputs
-from microtvm.project import Project, Value, build_project, by_step, load_project, watchdog_warning
+from microtvm.project import (
+    Project,
+    Value,
+    build_project,
+    by_step,
+    check_stack,
+    load_project,
+    stack_report,
+    watchdog_warning,
+)
 from microtvm.target import Board, load_board
 from microtvm.util import Array
 
@@ -123,6 +132,7 @@ def built_project(
         report("building", 0, 1)
         build_project(project, options=steps["build"])
         warn(watchdog_warning(project))
+        check_stack(project)
         return project, steps
     if wanted.board is None:
         raise UserError(
@@ -194,6 +204,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
             for o in counts.operators
         ],
         "memory": footprint_json(result.footprint, stack_measured=result.stack_measured),
+        "stack": stack_json(stack_report(project)),
     }
 
 
@@ -223,4 +234,5 @@ def _print(result: RunResult, project: Project) -> None:
     if result.seconds is not None:
         rows.append(("time", f"{1000 * result.seconds:,.3f} ms by the board's counter"))
     rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
+    rows += stack_rows(stack_report(project))
     emit_table((f"on {result.board}", ""), rows)

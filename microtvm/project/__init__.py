@@ -12,6 +12,7 @@ from microtvm.project.measure import Flash, Footprint, Ram, measure
 from microtvm.project.option import Option, Value, by_step, split_options
 from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.registry import find_platform, list_platforms
+from microtvm.project.stack import StackReport, check_stack, stack_report
 from microtvm.project.watchdog import watchdog_warning
 
 __all__ = [
@@ -24,10 +25,12 @@ __all__ = [
     "Platform",
     "Project",
     "Ram",
+    "StackReport",
     "Value",
     "build_project",
     "by_step",
     "check_fit",
+    "check_stack",
     "choose_platform",
     "contents",
     "create_project",
@@ -38,5 +41,6 @@ __all__ = [
     "measure",
     "read_library",
     "split_options",
+    "stack_report",
     "watchdog_warning",
 ]

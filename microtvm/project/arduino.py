@@ -146,6 +146,10 @@ class Arduino(Platform):
         run_build(project, argv, log, folder=project.folder, explain=explain)
         return Built(project, self.elf(project), self.map_file(project), log)
 
+    def stack_guard_bytes(self, board: Board) -> int | None:
+        # Other cores have a system's threads.
+        return 0 if board.cpu.family == "avr" else None
+
     def baud(self, project: Project) -> int:
         return int(project.options["baud"])
 

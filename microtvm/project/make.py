@@ -29,6 +29,10 @@ _WARNED = "Aborting due to Kconfig warnings"
 _MAKE_VARIABLES = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "MAKEOVERRIDES")
 
 
+STACK_GUARD_BYTES = 256
+"""As `src/platform.h` of bare-metal projects has it."""
+
+
 class MakePlatform(Platform):
     """A folder with a Makefile."""
 
@@ -60,6 +64,9 @@ class Baremetal(MakePlatform):
         name = super().run_function(project)
         watched = f"{project.library.prefix}_watched_run"
         return watched if project.options[WATCHDOG.name] else name
+
+    def stack_guard_bytes(self, board: Board) -> int | None:
+        return STACK_GUARD_BYTES
 
 
 class Host(MakePlatform):

@@ -135,6 +135,11 @@ class Platform(ABC):
         """The function that the image's server calls for a whole inference."""
         return f"{project.library.prefix}_run"
 
+    def stack_guard_bytes(self, board: Board) -> int | None:
+        """What of the board's stack guards its end, if everything that an image does is on that
+        stack; None where there are others, or nobody knows."""
+        return None
+
     def emulator_argv(self, project: Project, serial: str) -> list[str]:
         """The command that runs the built image in the board's emulator, with its link on QEMU's
         character device `serial`. The board must have an emulator."""

@@ -89,10 +89,26 @@ def test_create_build_run(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
     assert memory["flash_bytes"]["total"] == text + data
     assert memory["ram_bytes"]["total"] == data + bss - 2048
     assert memory["ram_bytes"]["stack"] is None
+    stack = built["stack"]
+    assert (stack["usable_bytes"], stack["note"]) == (2048 - 256, "")
+    assert stack["bound_bytes"] == sum(level["bytes"] for level in stack["path"])
+    assert [level["function"] for level in stack["path"]][:2] == ["mtvm_start", "main"]
     ran = cli.ok("run", tmp_path / "p", "--json").json
     assert ran["memory"]["flash_bytes"] == memory["flash_bytes"]
     # Above the reserve of 2048 there is nothing, so all that was used was measured within it.
-    assert 0 < ran["memory"]["ram_bytes"]["stack"] <= 2048 - 256
+    assert ran["stack"] == stack
+    assert 0 < ran["memory"]["ram_bytes"]["stack"] <= stack["bound_bytes"] <= 2048 - 256
+    told = cli.ok("build", tmp_path / "p").out
+    assert f"at most {stack['bound_bytes']} of 1,792 bytes: mtvm_start" in told
+    cli.ok(
+        *("create", tmp_path / "library", "--board", M4, "-o", tmp_path / "p", "-f"),
+        *("--stack-bytes", 512),
+    )
+    for command in ("build", "run"):
+        ended = cli(command, tmp_path / "p")
+        assert ended.status == 2
+        assert "the stack of 512 bytes is too small" in ended.err
+        assert "--stack-bytes" in ended.err
 
 
 def test_build_for_the_host(cli: CommandLine, pair: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from microtvm.device import load_metadata
 from microtvm.inference import prepare, run_project
 from microtvm.npz import Inputs
+from microtvm.project import stack_report
 from microtvm.target import load_board
 from tests.conftest import ROOT, require_tool
 from tests.reference import Reference
@@ -62,7 +63,8 @@ def test_the_network_has_what_it_should() -> None:
 def test_target_and_reference_agree(
     demo: ModuleType, held_out: tuple[np.ndarray, ...], board: str, tmp_path: Path
 ) -> None:
-    """Every score of every held-out image, and the accuracy that follows."""
+    """Every score of every held-out image, and the accuracy that follows; the stack is as deep as
+    the build says."""
     if board != "host":
         require_tool("qemu-system-arm")
         require_tool("arm-none-eabi-gcc")
@@ -71,8 +73,13 @@ def test_target_and_reference_agree(
     source = load_metadata(project.library.metadata).inputs[0]
     arrays = demo.quantised(images, source.scale, source.zero_point)
     runs = tuple({source.name: a[np.newaxis]} for a in arrays)
-    (scores,) = run_project(project, Inputs(runs, stacked=True)).outputs.values()
+    result = run_project(project, Inputs(runs, stacked=True))
+    (scores,) = result.outputs.values()
     reference = Reference(MODEL.read_bytes())
     wanted = np.stack([reference.run(a[np.newaxis])[0] for a in arrays])
     np.testing.assert_array_equal(scores, wanted)
     assert np.mean(scores.reshape(len(labels), -1).argmax(axis=1) == labels) >= 0.97
+    if board != "host":
+        bound = stack_report(project).bound
+        assert bound is not None
+        assert result.footprint.ram.stack <= bound.total <= 1.5 * result.footprint.ram.stack

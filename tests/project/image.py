@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
-from microtvm.project import Built, build_project, create_project
+from microtvm.device import Session
+from microtvm.errors import MicrotvmError
+from microtvm.project import Built, Project, build_project, create_project, stack_report
 from microtvm.target import Board, list_boards, load_board
+from microtvm.util import Array
 from tests.conftest import require_tool
 
 HERE = Path(__file__).resolve().parent
@@ -35,3 +40,19 @@ def build_tiny(name: str, folder: Path, *, main: Path | None = None) -> Built:
     if main is not None:
         shutil.copyfile(main, project.folder / "src" / "main.c")
     return build_project(project, strict=True)
+
+
+def check_stack_bound(project: Project, session: Session, inputs: Mapping[str, Array]) -> None:
+    """The bound is at least what the painted stack of an emulated board shows, and at most half
+    more.
+
+    The server's deepest answer is that to a run which is cancelled: one is, if it is not over
+    before.
+    """
+    with suppress(MicrotvmError):
+        session.run(inputs, timeout_s=0)
+    report = stack_report(project)
+    assert report.bound is not None, report.note
+    assert report.bound.total <= report.usable_bytes
+    measured = session.stack_peak()
+    assert measured <= report.bound.total <= 1.5 * measured, f"{measured}: {report.bound}"

@@ -21,6 +21,7 @@ from microtvm.pipeline import compile_model
 from microtvm.project import Project, build_project, create_project, measure
 from microtvm.target import load_board
 from tests.conftest import ROOT, require_tool
+from tests.project.image import check_stack_bound
 from tests.qemu.sine import SCALE_IN, SCALE_OUT, sine_model
 from tests.reference import Array, Reference
 
@@ -87,6 +88,7 @@ def test_digits_are_bit_exact_over_a_small_ring(
             (expected,) = reference.run(image)
             np.testing.assert_array_equal(found, expected)
             guesses.append(found.argmax())
+        check_stack_bound(digits, session, {"image": data[0]})
     assert (np.array(guesses) == labels).mean() > 0.8
 
 

@@ -1,6 +1,6 @@
 """Seven trained models on every machine: every output and tensor in between is the reference's.
 
-Their code is small on all of them.
+Their code is small on all of them, and their stack no deeper than the build says.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.golden.mlperf import (
     model_file,
     reference_tensors,
 )
-from tests.project.image import require_board_tools
+from tests.project.image import check_stack_bound, require_board_tools
 
 BOARDS = (
     "qemu-riscv32",
@@ -90,6 +90,8 @@ def check(model: str, board_name: str, folder: Path) -> None:
             (found,) = session.run({name: x[index]}).values()
             problem = difference(found, y[index])
             assert not problem, f"input {index}: {problem}"
+        if board_name != "host":
+            check_stack_bound(project, session, {name: x[0]})
 
 
 @pytest.mark.qemu
