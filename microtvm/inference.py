@@ -27,6 +27,7 @@ from microtvm.pipeline import compile_model, is_taken
 from microtvm.project import (
     Footprint,
     Project,
+    StackReport,
     Value,
     build_project,
     by_step,
@@ -34,6 +35,7 @@ from microtvm.project import (
     choose_platform,
     create_project,
     measure,
+    stack_report,
 )
 from microtvm.target import Board
 from microtvm.util import Array
@@ -106,6 +108,8 @@ class RunResult:
     footprint: Footprint
     """With the measured depth of the stack in the place of the reserve, where it is measured."""
     stack_measured: bool
+    stack: StackReport
+    """The bound on the stack, from the image."""
     seconds: float | None = None
     """What the last run took on a real board, by its counter; None in an emulator."""
 
@@ -294,6 +298,7 @@ def run_project(
         cycles_note=_cycles_note(booted, project.board),
         footprint=footprint.with_stack(stack),
         stack_measured=measured,
+        stack=stack_report(project),
         seconds=seconds,
     )
 

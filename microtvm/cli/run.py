@@ -34,7 +34,6 @@ from microtvm.project import (
     by_step,
     check_stack,
     load_project,
-    stack_report,
     watchdog_warning,
 )
 from microtvm.target import Board, load_board
@@ -204,7 +203,7 @@ def result_json(result: RunResult, project: Project) -> dict[str, Any]:
             for o in counts.operators
         ],
         "memory": footprint_json(result.footprint, stack_measured=result.stack_measured),
-        "stack": stack_json(stack_report(project)),
+        "stack": stack_json(result.stack),
     }
 
 
@@ -234,5 +233,5 @@ def _print(result: RunResult, project: Project) -> None:
     if result.seconds is not None:
         rows.append(("time", f"{1000 * result.seconds:,.3f} ms by the board's counter"))
     rows += footprint_rows(result.footprint, stack_measured=result.stack_measured)
-    rows += stack_rows(stack_report(project))
+    rows += stack_rows(result.stack)
     emit_table((f"on {result.board}", ""), rows)

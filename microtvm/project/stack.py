@@ -24,7 +24,7 @@ class StackReport:
 
 
 def stack_report(project: Project) -> StackReport:
-    """The bound of a project's image, which must be built; no errors, but a note."""
+    """The bound of a project's image, which must be built; what has no bound has a note instead."""
     guard = project.platform.stack_guard_bytes(project.board)
     if guard is None:
         note = f"the platform {project.platform.name} has its own stacks on {project.board.name}"
@@ -34,7 +34,7 @@ def stack_report(project: Project) -> StackReport:
     try:
         state = project.elf.stat()
         bound = _bound(project.elf, state.st_mtime_ns, state.st_size, floats)
-    except (StackError, OSError) as error:
+    except StackError as error:
         return StackReport(None, usable, str(error))
     return StackReport(bound, usable, "")
 

@@ -142,7 +142,7 @@ def test_json_of_an_emulated_board(cli: CommandLine, kept: Path) -> None:
     assert list(ram) == ["arena", "scratch", "static", "stack", "total"]
     assert ram["total"] == ram["arena"] + ram["static"] + ram["stack"]
     assert 0 <= ram["scratch"] < ram["arena"]
-    assert ram["stack"] > 0
+    assert 0 < ram["stack"] <= found["stack"]["bound_bytes"]
 
 
 @pytest.mark.qemu
