@@ -32,6 +32,7 @@ ANSWER_S = 20.0
 RUN_S = 600.0
 RETRY_S = 0.5
 LONGEST_RETRY_S = 8.0
+HURRY_S = 0.05
 WATCH_S = 0.25
 WRITE_S = 20.0
 DEATH_GRACE_S = 1.0
@@ -86,6 +87,11 @@ class _Retry:
     def restart(self, now_s: float) -> None:
         self._wait_s = self._first_s
         self.due_s = now_s + self._wait_s
+
+    def hurry(self, now_s: float, wait_s: float) -> None:
+        """There is somebody, but the line is bad: no reason to wait for longer and longer."""
+        self._wait_s = self._first_s
+        self.due_s = min(self.due_s, now_s + min(wait_s, self._first_s))
 
     def back_off(self, now_s: float) -> None:
         self._wait_s = min(self._wait_s * 2, max(LONGEST_RETRY_S, self._first_s))
@@ -150,8 +156,12 @@ class Client:
                 self._write(frame, "to start a session")
             for event in self._read(min(retry.due_s, start_s + self.timing.hello_s)):
                 if isinstance(event, Damage):
+                    if not _is_text(event.data):
+                        retry.hurry(self._clock(), HURRY_S)
                     continue
                 self._log(event)
+                if event.data[1] == Kind.DAMAGED:
+                    retry.hurry(self._clock(), HURRY_S)
                 if event.data[1] == Kind.STARTED:
                     retry.restart(self._clock())
                     sent += 1
@@ -253,6 +263,8 @@ class Client:
                 retry.restart(heard_s)
                 if progress:
                     progress(window.answered)
+            elif events:
+                retry.hurry(self._clock(), self.timing.retry_s)
 
     def _limit(self, window: Window) -> float:
         """How long a silence may be."""
@@ -281,8 +293,8 @@ class Client:
     def _handle(self, window: Window, event: Packet | Damage, what: str) -> bool:
         """Whether the device got any further."""
         if isinstance(event, Damage):
-            if not self._quiet:
-                window.on_damage()
+            if not (self._quiet and _is_text(event.data)):
+                window.on_noise()
             self._quiet = True
             return False
         self._quiet = False
@@ -307,7 +319,7 @@ class Client:
         return parsed is not None and window.on_answer(*parsed)
 
     def _on_progress(self, window: Window, sequence: int, operator: int) -> bool:
-        if not window.runs(sequence):
+        if not window.on_progress(sequence):
             return False
         self._operator = operator
         if self.on_progress:

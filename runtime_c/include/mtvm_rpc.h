@@ -86,7 +86,7 @@ struct mtvm_server {
     uint8_t run_kind;     /* 0 where there is none, */
     int8_t run_status;    /* and what became of it */
     uint8_t wishes;       /* features of the host: what it wants to be told unasked */
-    uint8_t quiet;        /* what has arrived since the last whole request that is none: 1 is 1 or more in a session */
+    uint8_t quiet;        /* how much has arrived since the last whole request that is none */
     struct mtvm_receiver receiver;
 };
 

@@ -19,16 +19,14 @@ inline answer(k, n, st, v)
 inline complain()
 {
     if
-    :: nonce != 0 && quiet == 0 -> quiet = 1; tell_host(DAMAGED, PLAIN, 0, OK, 0)
-    :: nonce != 0 && quiet != 0
+    :: quiet == 0 -> tell_host((nonce != 0 -> DAMAGED : STARTED), PLAIN, 0, OK, 0)
+    :: quiet != 0
+    fi;
 #ifdef BROKEN_STARTED
-    :: nonce == 0 && quiet == 0 -> quiet = 1; tell_host(STARTED, PLAIN, 0, OK, 0)
-    :: nonce == 0 && quiet != 0
+    quiet = 1
 #else
-    :: nonce == 0 && quiet == 0 -> quiet = 1; tell_host(STARTED, PLAIN, 0, OK, 0)
-    :: nonce == 0 && quiet != 0 -> quiet = (quiet + 1) % UNHEARD
+    quiet = (quiet + 1) % UNHEARD
 #endif
-    fi
 }
 
 /* A request takes effect: once. */

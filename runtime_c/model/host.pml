@@ -29,7 +29,7 @@ inline transmit(s)
     lost[sent_count] = false;
     sent_count++;
     /* what is on its way is what the device has not taken yet: it fits */
-    assert(len(to_device) < WINDOW || duplicates > 0 || early > 0 || misled);
+    assert(len(to_device) < WINDOW || duplicates > 0 || early > 0);
     ask_device(kinds[s], me, s, 0)
 }
 
@@ -38,7 +38,7 @@ inline send_again(s)
     under_way = false;
     for (j : 0 .. MOST_SENT - 1) {
         if
-        :: j < sent_count && sent[j] == s && !lost[j] && !accepted[s] -> under_way = true
+        :: j < sent_count && sent[j] == s && !lost[j] -> under_way = true
         :: else
         fi
     }
@@ -72,32 +72,45 @@ inline on_answer()
         fi
     }
     i = 0;
+    answered_before = answered[seq];
     if
-    :: match == MOST_SENT
-    :: match < MOST_SENT && status == ACCEPTED -> accepted[seq] = true
-    :: match < MOST_SENT && status != ACCEPTED ->
-        answered_before = answered[seq];
-        do
-        :: match > 0 ->
-            s = sent[0];
-            under_way = lost[0];
-            forget_first();
-            if
-            :: !under_way && s != seq -> send_again(s)
-            :: else
-            fi;
-            match--
-        :: match == 0 -> forget_first(); break
-        od;
-        answered[seq] = true;
-        again[seq] = false;
-        s = 0;
+    :: accepted[seq] && !answered[seq] && kinds[seq] == what && status != ACCEPTED ->
+        /* the result comes by itself: it is no transmission's answer */
+        settle()
+    :: else ->
         if
-        :: !answered_before -> news()
-        :: else
+        :: match == MOST_SENT
+        :: match < MOST_SENT ->
+            reported = false;
+            do
+            :: match > 0 -> forget_first(); match--
+            :: match == 0 -> forget_first(); break
+            od;
+            if
+            :: status == ACCEPTED && !answered[seq] -> accepted[seq] = true
+            :: status == ACCEPTED && answered[seq]
+            :: status != ACCEPTED -> settle()
+            fi;
+            for (i : 1 .. NUMBERS - 1) {
+                if
+                :: i < next && !accepted[i] -> send_again(i)
+                :: else
+                fi
+            }
+            i = 0
         fi
     fi;
     match = 0
+}
+
+inline settle()
+{
+    answered[seq] = true;
+    again[seq] = false;
+    if
+    :: !answered_before -> news()
+    :: else
+    fi
 }
 
 /* The first answer to a request. */
@@ -113,40 +126,92 @@ inline news()
     fi
 }
 
+/* The device says that something arrived damaged: what it says twice in a row may be about the same frame. */
 inline on_damage()
 {
+    match = MOST_SENT;
     for (i : 0 .. MOST_SENT - 1) {
         if
-        :: i < sent_count && !lost[i] ->
-            lost[i] = true;
-            s = sent[i];
-            break
+        :: i < sent_count && !lost[i] && match == MOST_SENT -> match = i
         :: else
         fi
     }
     i = 0;
-    send_again(s);
+    if
+    :: match < MOST_SENT && !reported ->
+        reported = true;
+        lost[match] = true;
+        s = sent[match];
+        send_again(s);
+        s = 0
+    :: else -> on_noise()
+    fi;
+    match = 0
+}
+
+/* Something arrived damaged, an answer or what the device said unasked: the request with the fewest transmissions
+ * under way is sent again, and takes no room from the others. */
+inline on_noise()
+{
+    match = MOST_SENT;
+    for (i : 1 .. NUMBERS - 1) {
+        if
+        :: i < next && !answered[i] ->
+            room = 0;
+            for (j : 0 .. MOST_SENT - 1) {
+                if
+                :: j < sent_count && sent[j] == i && !lost[j] -> room++
+                :: else
+                fi
+            }
+            j = 0;
+            if
+            :: room < match -> match = room; s = i
+            :: else
+            fi
+        :: else
+        fi
+    }
+    i = 0;
+    room = 0;
+#ifdef BROKEN_NOISE
+    for (j : 0 .. MOST_SENT - 1) {
+        if
+        :: sent[j] == s -> lost[j] = true
+        :: else
+        fi
+    }
+    j = 0;
+#endif
+    again[s] = s != 0;
     s = 0
 }
 
-/* Asks again: the oldest request that was not accepted, or else the oldest. */
+/* Asks again: the oldest request that was not accepted, or else the oldest. What a device that computes has not
+ * taken yet is on its way. */
 inline on_silence()
 {
+    under_way = false;
     for (i : 1 .. NUMBERS - 1) {
         if
-        :: i < next && !answered[i] && (s == 0 || (accepted[s] && !accepted[i])) -> s = i
+        :: i < next && !answered[i] ->
+            under_way = under_way || accepted[i];
+            if
+            :: s == 0 || (accepted[s] && !accepted[i]) -> s = i
+            :: else
+            fi
         :: else
         fi
     }
     for (i : 0 .. MOST_SENT - 1) {
         if
-        :: i < sent_count && (answered[sent[i]] || (sent[i] == s && !accepted[s])) -> lost[i] = true
+        :: i < sent_count && !under_way -> lost[i] = true
         :: else
         fi
     }
     i = 0;
 #ifndef BROKEN_SILENCE
-    send_again(s);
+    again[s] = s != 0;
 #endif
     assert(again[s] || s == 0);
     s = 0
@@ -157,20 +222,17 @@ inline hear()
 {
     if
 #ifdef BROKEN_NONCE
-    :: crc != PLAIN && crc != NOISE && what != PROGRESS -> heard_damage = false; on_answer()
-    :: crc != PLAIN && crc != NOISE && what == PROGRESS -> heard_damage = false
+    :: crc != PLAIN && crc != NOISE && what != PROGRESS -> on_answer()
+    :: crc != PLAIN && crc != NOISE && what == PROGRESS
 #else
-    :: crc == me && what != PROGRESS -> heard_damage = false; on_answer()
-    :: crc == me && what == PROGRESS -> heard_damage = false
+    :: crc == me && what != PROGRESS -> on_answer()
+    :: crc == me && what == PROGRESS && kinds[seq] == RUN_THROUGH && !answered[seq] -> accepted[seq] = true
+    :: crc == me && what == PROGRESS && (kinds[seq] != RUN_THROUGH || answered[seq])
 #endif
     :: crc == PLAIN && what == STARTED -> assert(restarts > 0); failed = true
-    :: crc == PLAIN && what == DAMAGED -> heard_damage = false; on_damage()
-    :: crc == PLAIN && what == HELLO -> heard_damage = false; on_answer()
-    :: else ->
-        if
-        :: !heard_damage -> heard_damage = true; on_damage()
-        :: else
-        fi
+    :: crc == PLAIN && what == DAMAGED -> on_damage()
+    :: crc == PLAIN && what == HELLO -> on_answer()
+    :: else -> on_noise()
     fi
 }
 
@@ -243,7 +305,7 @@ inline forget_session()
     begun = false;
     failed = false;
     stopping = false;
-    heard_damage = false;
+    reported = false;
     first_run = 0;
     last_run = 0;
     asked = 0
@@ -262,7 +324,7 @@ proctype host()
     byte asked;         /* what of the session's work has been asked for: two writes, two runs, a read */
     byte first_run, last_run;
     mtype:kind how;     /* it runs the model: whole or operator by operator */
-    bool begun, failed, finished, stopping, under_way, answered_before, heard_damage;
+    bool begun, failed, finished, stopping, under_way, answered_before, reported;
 
 session:
     atomic {

@@ -10,8 +10,8 @@
  *  - a run begins only after all writes before it, and is only stopped when that was asked for;
  *  - what the host reads was computed in its own session, by the run that it asked for last;
  *  - without a restart of the device every session that is not given up comes to its end, without an error;
- *  - the host has never more frames on their way than the window has room for, unless it did not wait long enough,
- *    the line duplicates, or what the device says unasked gets damaged: that looks like the damage of an answer;
+ *  - the host has never more frames on their way than the window has room for, unless it did not wait long enough
+ *    or the line duplicates;
  *  - nobody waits for ever: after silence there is always something to send again.
  *
  * Names are those of mtvm_kind, mtvm_error and the server's states. The requests that only look at tables are like
@@ -43,7 +43,6 @@ byte losses, duplicates, restarts, early;
 /* how many of them there may be, and how many sessions */
 byte most_losses, most_duplicates, most_restarts, most_early, sessions;
 bool overrun;
-bool misled;                /* the host takes the damage of what was said unasked for that of an answer */
 mtype:state state = STARTING;
 byte nonce;                 /* of the device's session, 0 without one */
 byte executed[21];          /* how often the device executed a request, by nonce and number */
@@ -83,7 +82,6 @@ inline tell_host(k, c, n, st, v)
     :: losses < most_losses -> losses++
     :: nfull(to_host) && losses < most_losses ->
         losses++;
-        misled = misled || k == PROGRESS || k == STARTED;
         to_host!k, NOISE, 0, OK, 0
     fi
 }

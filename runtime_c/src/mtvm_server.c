@@ -28,7 +28,7 @@
 #define WANTS_LOG 2u
 
 #define REPORTS_PER_SECOND 4 /* of a run's progress, at most */
-#define UNHEARD 2            /* arrivals without a session that are answered once: an echo of it dies out */
+#define UNHEARD 2            /* arrivals of damage that are answered once */
 
 static uint32_t now(const struct mtvm_server *server)
 {
@@ -339,15 +339,12 @@ static int execute(struct mtvm_server *server, struct mtvm_request *request, str
     }
 }
 
-/* Something arrived that is no request of this session. Said once, or noise would be answered with noise; without a
- * session nothing of what a host of an earlier one sends is whole, so it is said again, in case that got lost. */
+/* Something arrived that is no request of this session. Said of every second arrival in a row: that may get lost, and
+ * what is sent again may be damaged again; but noise is not answered with as much noise, and an echo dies out. */
 static void complain(struct mtvm_server *server)
 {
-    int session = server->receiver.seed != 0;
-
-    if (session ? server->quiet == 0 : server->quiet % UNHEARD == 0)
-        send_event(server, session ? MTVM_DAMAGED : MTVM_STARTED);
-    server->quiet = (uint8_t)(session ? 1 : server->quiet + 1);
+    if (server->quiet++ % UNHEARD == 0)
+        send_event(server, server->receiver.seed != 0 ? MTVM_DAMAGED : MTVM_STARTED);
 }
 
 /* Answers the request that the receiver holds. */

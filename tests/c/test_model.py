@@ -17,7 +17,7 @@ SEARCH_S = 300
 
 LEAST_STATES = 200_000
 
-BROKEN = ("REPETITION", "SILENCE", "WINDOW", "NONCE", "STARTED")
+BROKEN = ("REPETITION", "SILENCE", "WINDOW", "NONCE", "STARTED", "NOISE")
 
 TABLE_REQUESTS = {"TENSOR", "OPERATOR", "LOOKUP", "STACK", "PING", "CRASH"}
 """What only looks at something, as READ does in the model."""

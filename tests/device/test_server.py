@@ -315,6 +315,17 @@ def test_a_restart_is_said_again(server: Server) -> None:
     assert heard == [[Kind.STARTED], []] * 150
 
 
+def test_damage_is_said_again(server: Server) -> None:
+    """What was said may have got lost, and what was sent again damaged again."""
+    raw = Raw(server)
+    server.start()
+    raw.send(0, Kind.HELLO, 2, NONCE, 3)
+    heard = [events(server, b"\0noise\0") for _ in range(300)]
+    assert heard == [[Kind.DAMAGED], []] * 150
+    raw.ask(Kind.PING)
+    assert events(server, b"\0noise\0") == [Kind.DAMAGED]
+
+
 def test_an_echo_of_the_device_dies_out(server: Server) -> None:
     """As on a line that loops back: what the server says is no request."""
     server.start()

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from microtvm.device import Session
-from microtvm.device.frame import crc32, frame_encode
+from microtvm.device.frame import cobs_decode, crc32, frame_encode
 from microtvm.device.status import Status
 from microtvm.device.transport import TransportTimeout
 from microtvm.device.window import Window
-from microtvm.device.wire import Answer, Kind, Request
+from microtvm.device.wire import Answer, Kind, Request, number, through
 from tests.device.harness import Clock, Server, ServerTransport, same, tiny_inputs, tiny_output
 from tests.device.test_session import metadata
 
@@ -86,15 +86,25 @@ def test_a_hello_counts_until_its_answer() -> None:
     assert sendable(window) == 2
 
 
-@pytest.mark.parametrize("how", ["silence", "damage"])
-def test_a_hello_that_was_lost_is_forgotten(how: str) -> None:
+def test_hellos_that_were_lost_are_forgotten_in_silence() -> None:
     window = Window(2 * len(HELLO), SEED, [HELLO] * 2)
     window.submit([PING])
     assert sendable(window) == 0
-    for _ in range(2):
-        window.on_silence() if how == "silence" else window.on_damage()
+    window.on_silence()
     assert sendable(window) == 1
     assert window.retransmissions == 0
+
+
+def test_damage_is_taken_for_one_frame_however_often_it_is_reported() -> None:
+    length = len(frame_encode(bytes(22), SEED))
+    window = Window(length + len(HELLO), SEED, [HELLO] * 2)
+    window.submit([PING] * 2)
+    assert sendable(window) == 0
+    window.on_damage()
+    window.on_damage()
+    assert sendable(window) == 1
+    window.on_answer(1, Answer(Kind.PING, Status.OK, bytes(20)))
+    assert sendable(window) == 1
 
 
 def test_the_answer_to_a_request_passes_lost_hellos() -> None:
@@ -104,3 +114,136 @@ def test_the_answer_to_a_request_passes_lost_hellos() -> None:
     assert window.on_answer(1, Answer(Kind.PING, Status.OK, bytes(20)))
     assert window.finished
     assert window.retransmissions == 0
+
+
+def frames(window: Window) -> list[bytes]:
+    """Packets of all that it gives out now, without sequence numbers."""
+    packets = []
+    while (frame := window.next_frame()) is not None:
+        packets.append(cobs_decode(frame[1:-1])[1:-4])
+    return packets
+
+
+def test_noise_asks_again_within_the_window_and_makes_no_room() -> None:
+    length = len(frame_encode(bytes(22), SEED))
+    window = Window(4 * length, SEED)
+    window.submit([PING] * 9)
+    assert sendable(window) == 4
+    window.on_noise()
+    assert sendable(window) == 0
+    window.on_answer(2, Answer(Kind.PING, Status.OK, bytes(20)))
+    assert sendable(window) == 2
+    assert window.retransmissions == 1
+
+
+def test_noise_asks_for_each_request_in_turn() -> None:
+    window = Window(400, SEED)
+    window.submit([PING, Request(Kind.STACK), Request(Kind.TENSOR, b"\0")])
+    assert sendable(window) == 3
+    kinds = []
+    for _ in range(4):
+        window.on_noise()
+        ((kind, *_),) = frames(window)
+        kinds.append(kind)
+    assert kinds == [Kind.PING, Kind.STACK, Kind.TENSOR, Kind.PING]
+
+
+RUN = through(5, restart=True)
+
+
+def test_a_run_that_says_how_far_it_is_was_accepted() -> None:
+    window = Window(40, SEED)
+    window.submit([RUN])
+    assert sendable(window) == 1
+    assert not window.cancel()
+    assert not window.on_progress(2)
+    assert window.on_progress(1)
+    assert window.accepted
+    assert window.cancel()
+    assert sendable(window) == 1
+
+
+@pytest.mark.parametrize("told", ["answer", "progress"])
+def test_a_device_that_computes_is_not_asked_beyond_its_window(told: str) -> None:
+    length = len(frame_encode(bytes(4), SEED))
+    window = Window(3 * length, SEED)
+    window.submit([RUN])
+    assert sendable(window) == 1
+    if told == "answer":
+        assert window.on_answer(1, Answer(Kind.RUN_THROUGH, Status.ACCEPTED, b""))
+    else:
+        window.on_progress(1)
+    asked = 0
+    for _ in range(9):
+        window.on_silence()
+        window.on_noise()
+        asked += sendable(window)
+    assert asked == (3 if told == "answer" else 2)
+    assert window.on_answer(1, Answer(Kind.RUN_THROUGH, Status.OK, b"\6\0"))
+    window.submit([PING])
+    assert sendable(window) == 0
+    window.on_silence()
+    assert sendable(window) == 1
+
+
+def test_what_is_lost_is_sent_in_pieces() -> None:
+    data = bytes(range(1, 101))
+    window = Window(256, SEED)
+    write = Request(Kind.WRITE, number(3) + number(0x90) + data)
+    window.submit([write, write])
+    assert len(frames(window)) == 2
+    window.on_damage()
+    first, *others = frames(window)
+    assert first == bytes([Kind.WRITE, 3, 0x90, 1]) + data[:50]
+    assert others == [bytes([Kind.WRITE, 3, 0xC2, 1]) + data[50:]]
+    for sequence in (3, 2, 1):
+        window.on_answer(sequence, Answer(Kind.WRITE, Status.OK, b""))
+    while not window.finished:
+        for frame in frames(window):
+            assert len(frame) < 60
+        for sequence in range(1, 9):
+            window.on_answer(sequence, Answer(Kind.WRITE, Status.OK, b""))
+    assert [answer.status for answer in window.answers] == [Status.OK] * 2
+    assert window.answered == 2
+
+
+def test_pieces_of_an_answer_are_put_together() -> None:
+    data = bytes(range(200))
+    window = Window(256, SEED)
+    window.submit([Request(Kind.READ, number(3) + number(100) + number(200))])
+    assert frames(window) == [bytes([Kind.READ, 3, 100, 0xC8, 1])]
+    window.on_noise()
+    assert frames(window) == [
+        bytes([Kind.READ, 3, 100, 100]),
+        bytes([Kind.READ, 3, 0xC8, 1, 100]),
+    ]
+    window.on_answer(1, Answer(Kind.READ, Status.OK, data))
+    window.on_answer(2, Answer(Kind.READ, Status.OK, data[100:]))
+    assert window.finished
+    assert [answer.payload for answer in window.answers] == [data]
+
+
+def test_the_first_error_of_a_piece_is_the_answer() -> None:
+    window = Window(256, SEED)
+    window.submit([Request(Kind.READ, number(3) + number(100) + number(200))])
+    frames(window)
+    window.on_noise()
+    frames(window)
+    window.on_answer(1, Answer(Kind.READ, Status.OK, bytes(100)))
+    window.on_answer(2, Answer(Kind.READ, Status.GONE, b"\7", 7))
+    assert [(answer.status, answer.detail) for answer in window.answers] == [(Status.GONE, 7)]
+
+
+def test_pieces_grow_again_on_a_line_that_is_good() -> None:
+    window = Window(256, SEED)
+    write = Request(Kind.WRITE, number(0) + number(0) + bytes(100))
+    window.submit([write] * 20)
+    lengths = [len(packet) for packet in frames(window)]
+    window.on_damage()
+    for sequence in (2, 1, *range(3, 30)):
+        lengths += [len(packet) for packet in frames(window)]
+        window.on_answer(sequence, Answer(Kind.WRITE, Status.OK, b""))
+    assert window.finished
+    assert min(lengths) < 60
+    assert lengths[-5:] == [103] * 5
+    assert len(window.answers) == 20
