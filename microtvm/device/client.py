@@ -40,7 +40,7 @@ DEATH_GRACE_S = 1.0
 LAST_WORDS = b"mtvm: "
 """What the text of a target that stops begins with; it stands between two delimiters."""
 
-READ_BYTES = 65536
+READ_BYTES = 4096
 KEPT_TEXT_BYTES = 2048
 KEPT_TEXT_LINES = 20
 
@@ -241,13 +241,15 @@ class Client:
         while not window.finished:
             self._send_all(window, what)
             now_s = self._clock()
-            begun_s = now_s if begun_s is None and window.accepted else begun_s
+            accepted = window.accepted
+            begun_s = now_s if begun_s is None and accepted else begun_s
             overdue = run_s is not None and begun_s is not None and now_s >= begun_s + run_s
             if (overdue or (stop is not None and stop.is_set())) and window.cancel():
                 heard_s = now_s
                 retry.restart(now_s)
                 continue
-            limit_s = self._limit(window)
+            computing = accepted and not window.cancelling
+            limit_s = self.timing.run_s if computing else self.timing.answer_s
             if now_s >= heard_s + limit_s:
                 raise self._silent(self._missing(window, what, limit_s, run_s if overdue else None))
             if now_s >= retry.due_s:
@@ -265,12 +267,6 @@ class Client:
                     progress(window.answered)
             elif events:
                 retry.hurry(self._clock(), self.timing.retry_s)
-
-    def _limit(self, window: Window) -> float:
-        """How long a silence may be."""
-        if window.accepted and not window.cancelling:
-            return self.timing.run_s
-        return self.timing.answer_s
 
     def _missing(self, window: Window, what: str, limit_s: float, run_s: float | None) -> str:
         if not window.accepted:
@@ -343,17 +339,23 @@ class Client:
     def _read(
         self, until_s: float, what: str = "waiting for its first answer"
     ) -> list[Packet | Damage]:
-        wait_s = min(max(until_s - self._clock(), 0.0), self.timing.watch_s)
-        try:
-            data = self.transport.read(READ_BYTES, wait_s)
-        except TransportTimeout:
-            death = self.transport.death(0.0)
-            if death:
-                raise self._gone(f"{death} while {what}") from None
-            return []
-        except TransportClosed as error:
-            raise self._closed(error, f"while {what}") from error
-        events = self._decoder.feed(data)
+        """What has arrived as soon as a frame is whole, or nothing. Many a line brings a frame in
+        single bytes: there is nothing to do for each of them."""
+        events: list[Packet | Damage] = []
+        while not events:
+            wait_s = min(max(until_s - self._clock(), 0.0), self.timing.watch_s)
+            try:
+                data = self.transport.read(READ_BYTES, wait_s)
+            except TransportTimeout:
+                death = self.transport.death(0.0)
+                if death:
+                    raise self._gone(f"{death} while {what}") from None
+                return []
+            except TransportClosed as error:
+                raise self._closed(error, f"while {what}") from error
+            events = self._decoder.feed(data)
+            if wait_s == 0.0:
+                break
         for event in events:
             if isinstance(event, Damage):
                 if event.data.startswith(LAST_WORDS):

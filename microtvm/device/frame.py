@@ -107,6 +107,9 @@ class FrameDecoder:
 
     def feed(self, data: bytes) -> list[Packet | Damage]:
         """What `data` completes, in order."""
+        if b"\0" not in data:
+            self._collect(data)
+            return []
         *complete, rest = data.split(b"\0")
         events: list[Packet | Damage] = []
         for part in complete:
@@ -133,7 +136,9 @@ class FrameDecoder:
             return Damage(stuffed)
         packet, crc = decoded[:-CRC_BYTES], decoded[-CRC_BYTES:]
         if len(packet) >= SHORTEST_PACKET_BYTES:
-            for seed in {self.seed, 0}:
-                if crc32(packet, seed) == int.from_bytes(crc, "little"):
-                    return Packet(packet, plain=seed == 0)
+            expected = int.from_bytes(crc, "little")
+            if crc32(packet, self.seed) == expected:
+                return Packet(packet, plain=self.seed == 0)
+            if crc32(packet) == expected:
+                return Packet(packet, plain=True)
         return Damage(stuffed)

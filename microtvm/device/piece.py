@@ -8,10 +8,12 @@ from dataclasses import replace
 from microtvm.device.status import Status
 from microtvm.device.wire import Answer, Kind, Reader, Request, number
 
+_MOVING = frozenset({Kind.WRITE, Kind.READ})
+
 
 def data_bytes(request: Request) -> int:
     """How much data a WRITE or a READ moves; 0 for any other request."""
-    return _taken_apart(request)[2]
+    return _taken_apart(request)[2] if request.kind in _MOVING else 0
 
 
 def cut(request: Request, first_bytes: int) -> tuple[Request, Request]:
@@ -51,7 +53,7 @@ def place(request: Request) -> int:
 
 def _taken_apart(request: Request) -> tuple[int, int, int, bytes]:
     """Tensor, offset, how much data, and what of it the request has."""
-    if request.kind not in (Kind.WRITE, Kind.READ):
+    if request.kind not in _MOVING:
         return 0, 0, 0, b""
     reader = Reader(request.payload, request.kind.name)
     tensor, offset = reader.number("tensor"), reader.number("offset")

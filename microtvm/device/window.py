@@ -120,7 +120,9 @@ class Window:
     def answers(self) -> list[Answer]:
         """The answers, in the order of the requests, once `finished`."""
         return [
-            join([answer for _, answer in sorted(pieces, key=lambda piece: piece[0])])
+            pieces[0][1]
+            if len(pieces) == 1
+            else join([answer for _, answer in sorted(pieces, key=lambda piece: piece[0])])
             for pieces in self._answers
         ]
 
@@ -212,7 +214,10 @@ class Window:
         flight.answered = True
         del self._flights[flight.sequence]
         index, count = flight.index, data_bytes(flight.request)
-        self._answers[index].append((place(flight.request), of_piece(flight.request, answer)))
+        if count:
+            self._answers[index].append((place(flight.request), of_piece(flight.request, answer)))
+        else:
+            self._answers[index].append((0, answer))
         self._missing[index] -= 1
         self.answered += self._missing[index] == 0
         if count >= self._piece_bytes:

@@ -207,14 +207,18 @@ def through(index: int, *, restart: bool) -> Request:
     return Request(Kind.RUN_THROUGH, number(index) + number(int(restart)))
 
 
+# Looked up, as making a member from its value takes as long as all the rest of an answer.
+_KINDS = {kind.value: kind for kind in Kind}
+_STATUSES = {status.value & 0xFF: status for status in Status}
+
+
 def parse_answer(packet: bytes) -> tuple[int, Answer] | None:
     """Sequence number and answer; None for what is no answer of this protocol."""
     if len(packet) < 3 or not packet[1] & ANSWER:
         return None
-    try:
-        kind = Kind(packet[1] & ~ANSWER)
-        status = Status(int.from_bytes(packet[2:3], "little", signed=True))
-    except ValueError:
+    kind = _KINDS.get(packet[1] & ~ANSWER)
+    status = _STATUSES.get(packet[2])
+    if kind is None or status is None:
         return None
     payload = packet[3:]
     detail = 0

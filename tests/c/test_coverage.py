@@ -1,83 +1,20 @@
-"""Every line of the runtime, and nearly every branch, is executed on the host: by the corpus of the
-fuzzers, the frame codec's test and requests that are almost right. Measured by gcov."""
+"""Every line of the runtime, and nearly every branch, is executed on the host."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from benchmarks.coverage import measure
+from benchmarks.reliability import coverage_cell, gcc_version, in_readme
 from tests.conftest import require_tool
-from tests.device.harness import RUNTIME, TESTS_C, compile_c
 
 LEAST_LINES = 0.98
 LEAST_BRANCHES = 0.90
 
-FUZZ = TESTS_C / "fuzz"
-PROGRAMS = {
-    "frames": ([FUZZ / "replay.c", FUZZ / "frame.c"], "corpus/frame"),
-    "server": ([FUZZ / "replay.c", FUZZ / "server.c", TESTS_C / "tiny.c"], "corpus/server"),
-    "codec": ([TESTS_C / "test_frame.c"], ""),
-    "requests": ([TESTS_C / "fuzz_server.c", TESTS_C / "tiny.c"], ""),
-}
-
-
-@dataclass
-class Coverage:
-    """Of one file or of several."""
-
-    lines: int = 0
-    lines_hit: int = 0
-    branches: int = 0
-    branches_hit: int = 0
-    missed: list[str] = field(default_factory=list)
-
-
-def measure(folder: Path) -> Coverage:
-    """Runs all programs, which share the objects of the runtime and so their counters."""
-    gcc, gcov = require_tool("gcc"), require_tool("gcov")
-    objects = [
-        compile_c(gcc, folder / f"{source.stem}.o", "--coverage", "-O0", "-c", source)
-        for source in sorted((RUNTIME / "src").glob("*.c"))
-    ]
-    for name, (sources, corpus) in PROGRAMS.items():
-        program = compile_c(
-            gcc, folder / name, "--coverage", "-I", RUNTIME / "src", *sources, *objects
-        )
-        files = sorted(map(str, (TESTS_C / corpus).iterdir())) if corpus else []
-        arguments = ["1", "5000"] if name == "requests" else files
-        subprocess.run([program, *arguments], check=True, cwd=folder, stdout=subprocess.DEVNULL)
-    data = [str(path.with_suffix(".gcda")) for path in objects]
-    done = subprocess.run(
-        [gcov, "--json-format", "--branch-probabilities", "--stdout", *data],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    total = Coverage()
-    for text in done.stdout.splitlines():
-        for file in json.loads(text)["files"]:
-            if Path(file["file"]).suffix == ".c":
-                _add(total, Path(file["file"]).name, file["lines"])
-    return total
-
-
-def _add(total: Coverage, name: str, lines: list[dict[str, object]]) -> None:
-    for line in lines:
-        branches = line["branches"]
-        assert isinstance(branches, list)
-        hit = [branch for branch in branches if branch["count"]]
-        total.lines += 1
-        total.lines_hit += bool(line["count"])
-        total.branches += len(branches)
-        total.branches_hit += len(hit)
-        if not line["count"] or len(hit) != len(branches):
-            total.missed.append(f"{name}:{line['line_number']}: {len(hit)} of {len(branches)}")
-
 
 def test_the_runtime_is_covered(tmp_path: Path) -> None:
+    for tool in ("gcc", "gcov"):
+        require_tool(tool)
     found = measure(tmp_path)
     assert found.lines > 300
     assert found.branches > 200
@@ -88,3 +25,6 @@ def test_the_runtime_is_covered(tmp_path: Path) -> None:
     )
     assert found.lines_hit >= LEAST_LINES * found.lines, missed
     assert found.branches_hit >= LEAST_BRANCHES * found.branches, missed
+    shown = in_readme("coverage")
+    if gcc_version() in shown:
+        assert shown == coverage_cell(found)

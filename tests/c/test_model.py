@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from benchmarks.model import BROKEN, MODEL, search
+from benchmarks.reliability import in_readme, model_cell
 from tests.conftest import require_tool
 from tests.device.harness import RUNTIME
 
-MODEL = RUNTIME / "model" / "link.pml"
 TEXT = "".join(path.read_text("utf-8") for path in sorted(MODEL.parent.glob("*.pml")))
-SEARCH_S = 300
 
 LEAST_STATES = 200_000
-
-BROKEN = ("REPETITION", "SILENCE", "WINDOW", "NONCE", "STARTED", "NOISE")
 
 TABLE_REQUESTS = {"TENSOR", "OPERATOR", "LOOKUP", "STACK", "PING", "CRASH"}
 """What only looks at something, as READ does in the model."""
@@ -25,35 +22,28 @@ OUTSIDE = {"RESET", "LOG", "ANSWER"}
 """A restart that was asked for, text, and a bit."""
 
 
-def search(folder: Path, optimisation: str, *options: str) -> str:
-    """What the verifier says."""
-    compiler = [require_tool("gcc"), optimisation, "-w", "-DSAFETY", "-DCOLLAPSE", "-DMEMLIM=2000"]
-    commands = [
-        [require_tool("spin"), "-a", *options, str(MODEL)],
-        [*compiler, "-o", "pan", "pan.c"],
-        ["./pan", "-m100000"],
-    ]
-    for command in commands:
-        done = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=SEARCH_S
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+@pytest.fixture(autouse=True)
+def _tools() -> None:
+    for tool in ("spin", "gcc"):
+        require_tool(tool)
 
 
 def test_the_protocol_holds(tmp_path: Path) -> None:
-    said = search(tmp_path, "-O1")
-    assert "errors: 0" in said, said
-    assert "Search not completed" not in said
-    assert "max search depth too small" not in said
-    (states,) = re.findall(r"(\d+) states, stored", said)
-    assert int(states) > LEAST_STATES, said
+    found = search(tmp_path)
+    assert found.errors == 0, found.said
+    assert found.whole, found.said
+    assert found.states > LEAST_STATES
+    assert in_readme("model") == model_cell(found, len(BROKEN))
 
 
 @pytest.mark.parametrize("rule", BROKEN)
 def test_a_rule_that_is_left_out_is_missed(rule: str, tmp_path: Path) -> None:
-    said = search(tmp_path, "-O0", f"-DBROKEN_{rule}")
-    assert "errors: 1" in said, said
+    assert search(tmp_path, rule).errors == 1
+
+
+def test_a_search_that_fails_says_why(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="BROKEN_AND NOT"):
+        search(tmp_path, "AND NOT A NAME")
 
 
 def test_every_rule_that_can_be_left_out_is_tried() -> None:

@@ -8,24 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.reliability import in_readme, size_cell
+from benchmarks.size import FREESTANDING, SMALLEST, TARGETS, compiler_of, sizes
 from tests.conftest import require_tool
 from tests.device.harness import RUNTIME, SERVER_SOURCES, TESTS_C, compile_c
 
 SOURCES = sorted((RUNTIME / "src").glob("*.c"))
 SANITIZERS = ("-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
-FREESTANDING = ("-ffreestanding", "-Os", "-ffunction-sections", "-c")
-
-TARGETS = {
-    "x86-64": ("gcc", ()),
-    "clang": ("clang", ()),
-    "atmega2560": ("avr-gcc", ("-mmcu=atmega2560",)),
-    "cortex-m0": ("arm-none-eabi-gcc", ("-mcpu=cortex-m0", "-mthumb")),
-    "cortex-m4": ("arm-none-eabi-gcc", ("-mcpu=cortex-m4", "-mthumb")),
-    "rv32imc": (
-        "riscv64-unknown-elf-gcc",
-        ("-march=rv32imc", "-mabi=ilp32", "-misa-spec=2.2", "--specs=picolibc.specs"),
-    ),
-}
 
 MOST_CODE_BYTES = 4096
 MOST_STATE_BYTES = 240
@@ -50,22 +39,14 @@ def test_headers_stand_alone(header: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("target", ["cortex-m0", "cortex-m4"])
 def test_the_server_is_small(target: str, tmp_path: Path) -> None:
-    """Code and constants as `size` counts them; the state as a variable of its type."""
-    compiler, flags = TARGETS[target]
-    size = require_tool("arm-none-eabi-size")
-    state = tmp_path / "state.c"
-    state.write_text('#include "mtvm_rpc.h"\nstruct mtvm_server server;\n')
-    code_bytes = state_bytes = 0
-    for source in [*SOURCES, state]:
-        built = compile_c(
-            require_tool(compiler), tmp_path / f"{source.stem}.o", *FREESTANDING, *flags, source
-        )
-        done = subprocess.run([size, str(built)], capture_output=True, text=True, check=True)
-        text, data, bss = map(int, done.stdout.splitlines()[1].split()[:3])
-        code_bytes += text
-        state_bytes += data + bss
-    assert 0 < code_bytes <= MOST_CODE_BYTES
-    assert 0 < state_bytes <= MOST_STATE_BYTES
+    for tool in (TARGETS[target][0], "arm-none-eabi-size"):
+        require_tool(tool)
+    found = sizes(target, tmp_path)
+    assert 0 < found.code_bytes <= MOST_CODE_BYTES
+    assert 0 < found.state_bytes <= MOST_STATE_BYTES
+    shown = in_readme("size")
+    if target == SMALLEST and compiler_of(SMALLEST) in shown:
+        assert shown == size_cell(found)
 
 
 def test_no_function_needs_much_stack(tmp_path: Path) -> None:

@@ -1,75 +1,80 @@
-"""How much of a slow line carries data, on a simulated line: its time is counted, not measured."""
+"""How much of a slow line carries data, and what travels: counted, on a simulated line."""
 
 from __future__ import annotations
 
-from collections import deque
+import json
 
 import pytest
 
-from microtvm.device import Session
-from microtvm.device.transport import Transport, TransportTimeout
-from microtvm.device.wire import Kind, Request, number
-from tests.device.harness import Clock, Server, tiny_inputs
+from benchmarks.link import ROWS, Traffic, line_use, main, traffic
+from benchmarks.link_echo import EchoFigures
+from benchmarks.reliability import in_readme, line_cell
+from tests.conftest import require_tool
+from tests.device.harness import Server
 
-BYTES_PER_S = 11520
-"""115200 baud, eight data bits, start and stop bit."""
-
-LATENCY_S = 0.004
-"""From the device to the host: a USB adapter collects before it sends."""
+LEAST_USE = 0.9
 
 
-class Line(Transport):
-    """A serial line that takes its time for each byte; the server is as fast as it likes."""
-
-    name = "a line"
-
-    def __init__(self, server: Server, clock: Clock) -> None:
-        self._server = server
-        self._clock = clock
-        self._there_s = 0.0
-        self._back_s = 0.0
-        self._arriving: deque[tuple[float, int]] = deque()
-
-    def write(self, data: bytes, timeout_s: float) -> None:
-        self._there_s = max(self._there_s, self._clock.now_s)
-        for byte in data:
-            self._there_s += 1 / BYTES_PER_S
-            self._back_s = max(self._back_s, self._there_s)
-            for answered in self._server.exchange(bytes([byte])):
-                self._back_s += 1 / BYTES_PER_S
-                self._arriving.append((self._back_s + LATENCY_S, answered))
-
-    def read(self, limit_bytes: int, timeout_s: float) -> bytes:
-        next_s = self._arriving[0][0] if self._arriving else float("inf")
-        if next_s > self._clock.now_s + timeout_s:
-            self._clock.now_s += timeout_s
-            raise TransportTimeout("nothing came")
-        self._clock.now_s = max(self._clock.now_s, next_s)
-        data = bytearray()
-        while self._arriving and self._arriving[0][0] <= self._clock.now_s:
-            data.append(self._arriving.popleft()[1])
-        return bytes(data)
-
-    def close(self) -> None:
-        pass
+def test_nine_tenths_of_the_line_are_data(server: Server) -> None:
+    use = {way: line_use(server, way) for way in ("write", "read")}
+    assert all(LEAST_USE <= part <= 1 for part in use.values()), use
+    assert in_readme("line") == line_cell(**use)
 
 
-@pytest.mark.parametrize("way", ["write", "read"])
-def test_nine_tenths_of_the_line_are_data(server: Server, way: str) -> None:
-    server.start()
-    clock = Clock()
-    with Session(Line(server, clock), clock=clock) as session:
-        x = session.model.tensor("x")
-        session.run(tiny_inputs())
-        session.run_through("halve")
-        if way == "write":
-            data = bytes(range(116))
-            requests = [Request(Kind.WRITE, number(x.index) + number(150) + data)] * 80
-        else:
-            requests = [Request(Kind.READ, number(x.index) + number(0) + number(256))] * 40
-        start_s = clock.now_s
-        answers = session._client.exchange(requests, "moving data")
-        moved = 80 * 116 if way == "write" else sum(len(answer.payload) for answer in answers)
-        rate = moved / (clock.now_s - start_s)
-        assert session.retransmissions == 0
-    assert 0.9 * BYTES_PER_S <= rate <= BYTES_PER_S
+@pytest.fixture(scope="module")
+def travelled(server: Server) -> dict[str, Traffic]:
+    return traffic(server)
+
+
+def test_an_empty_call_is_one_frame_each_way(travelled: dict[str, Traffic]) -> None:
+    assert travelled["empty call"] == Traffic(
+        writes=1, frames_there=1, bytes_there=9, frames_back=1, bytes_back=10
+    )
+
+
+def test_a_transfer_is_one_write_for_each_window(travelled: dict[str, Traffic]) -> None:
+    """Inputs of 300 and 16 bytes, four frames of up to 128 bytes; a run and a read."""
+    found = travelled["inference, all inputs new"]
+    assert found.writes == 2 + 1 + 1
+    assert found.frames_there == 4 + 1 + 1
+    assert found.bytes_there <= 316 + 6 * 12
+    # An acknowledgement each, `accepted` and the result, the data.
+    assert found.frames_back == 4 + 2 + 1
+
+
+def test_what_the_device_holds_is_not_sent_again(travelled: dict[str, Traffic]) -> None:
+    new, known = travelled["inference, all inputs new"], travelled["inference, one input new"]
+    assert known.frames_there == new.frames_there - 1
+    assert known.bytes_there <= new.bytes_there - 16
+    nothing = travelled["first operator, nothing new"]
+    assert (nothing.writes, nothing.frames_there) == (1, 1)
+
+
+def test_rows_of_a_batch_cost_what_they_differ_in(travelled: dict[str, Traffic]) -> None:
+    assert travelled[f"run_many, {ROWS} rows, all new"] == Traffic(
+        **{name: ROWS * count for name, count in vars(travelled[_ALL]).items()}
+    )
+    one = travelled[f"run_many, {ROWS} rows, one input new"]
+    assert one.bytes_there == ROWS * travelled["inference, one input new"].bytes_there
+
+
+_ALL = "inference, all inputs new"
+
+
+def test_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
+    require_tool("gcc")
+    assert main(["--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["line_use"]["write"] >= LEAST_USE
+    assert figures["traffic"]["empty call"]["writes"] == 1
+    assert figures["echo"] == {}
+
+
+def test_the_benchmark_in_words(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.link.measure", lambda: EchoFigures(*[1.25] * 8))
+    assert main(["--emulator"]) == 0
+    said = capsys.readouterr().out
+    assert "| empty call | 1 | 1 | 9 | 1 | 10 |" in said
+    assert "call: 1.25" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 
@@ -15,14 +16,19 @@ class SocketTransport(Transport):
         self.name = name
         self._socket = connection
         self._open = True
+        connection.setblocking(False)
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
+        self._writable = select.poll()
+        self._writable.register(connection, select.POLLOUT)
 
     def read(self, limit_bytes: int, timeout_s: float) -> bytes:
         if not self._open:
             raise closed(self.name)
         try:
-            self._socket.settimeout(timeout_s)
+            self._readable.poll(timeout_s * 1000)
             data = self._socket.recv(limit_bytes)
-        except (TimeoutError, BlockingIOError):
+        except BlockingIOError:
             raise timed_out(self.name, "nothing came", timeout_s) from None
         except OSError as error:
             raise closed(self.name, error.strerror) from error
@@ -37,10 +43,12 @@ class SocketTransport(Transport):
         rest = memoryview(data)
         while rest:
             try:
-                self._socket.settimeout(max(deadline_s - time.monotonic(), 0.0))
                 rest = rest[self._socket.send(rest) :]
-            except (TimeoutError, BlockingIOError):
-                raise timed_out(self.name, "can't write", timeout_s) from None
+            except BlockingIOError:
+                left_s = deadline_s - time.monotonic()
+                if left_s <= 0.0:
+                    raise timed_out(self.name, "can't write", timeout_s) from None
+                self._writable.poll(left_s * 1000)
             except OSError as error:
                 raise closed(self.name, error.strerror) from error
 

@@ -1,0 +1,105 @@
+"""The README's reliability table: written whole, and what it says is what was to be reached.
+
+That its exact figures are current is tested where they are measured: `tests/c` and
+`tests/device/test_throughput.py`.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from benchmarks import reliability
+from benchmarks.fuzz import Figures
+from benchmarks.link_echo import EchoFigures
+from benchmarks.lossy_link import INFERENCES, Outcome, settings
+from benchmarks.reliability import (
+    BEGIN,
+    COMMANDS,
+    LABELS,
+    echo_cell,
+    fuzz_cell,
+    gather,
+    in_readme,
+    lossy_cell,
+    main,
+    table,
+)
+from tests.conftest import ROOT, require_tool
+
+
+def numbers(text: str) -> list[float]:
+    """All of them, in order."""
+    return [float(found.replace(",", "")) for found in re.findall(r"\d[\d,]*(?:\.\d+)?", text)]
+
+
+def test_every_row_names_a_module_of_the_benchmarks() -> None:
+    assert set(LABELS) == set(COMMANDS)
+    for command in COMMANDS.values():
+        assert (ROOT / "benchmarks" / f"{command.split()[0]}.py").is_file()
+
+
+def test_what_bad_lines_leave_in_the_readme() -> None:
+    pattern = r"([\d.]+)%: ([\d,]+) of ([\d,]+) right"
+    rates = [[numbers(part)[0] for part in row] for row in re.findall(pattern, in_readme("lossy"))]
+    assert [rate for rate, _, _ in rates] == [0.1, 1.0, 5.0]
+    assert sum(total for _, _, total in rates) > INFERENCES - len(settings())
+    for rate, right, total in rates:
+        assert right >= total * (0.98 if rate <= 1 else 0.8)
+    assert in_readme("lossy").endswith("; 0 wrong, hung or run twice")
+
+
+def test_what_fuzzing_and_the_echo_give_in_the_readme() -> None:
+    assert in_readme("fuzz").endswith(", 0 failures")
+    assert numbers(in_readme("fuzz"))[0] > 10_000
+    write, read, call = numbers(in_readme("echo"))
+    assert min(write, read) >= 0.9
+    assert call <= 1.3
+
+
+def test_cells() -> None:
+    outcomes = {name: Outcome(right=7) for name in settings()}
+    outcomes["drop 5.0%"] = Outcome(right=4, wrong=1, errors=outcomes["drop 5.0%"].errors)
+    outcomes["drop 5.0%"].errors["LinkError"] = 2
+    assert lossy_cell(outcomes) == (
+        "0.1%: 49 of 49 right; 1.0%: 49 of 49 right; 5.0%: 46 of 48 right; "
+        "the others errors; 1 wrong, hung or run twice"
+    )
+    figures = [Figures(1000, 1, 90, 1, 1, 1, ""), Figures(500, 1, 10, 1, 1, 1, "a crash")]
+    assert fuzz_cell(figures, 9) == "1,500 executions in 9 s, 100 edges, 1 failures"
+    assert echo_cell(EchoFigures(0.95, 4.0, 1.2, *[0.0] * 5)) == (
+        "0.95 of its bytes a second to the device, 4.00 from it; an empty call takes 1.20 of its "
+        "time"
+    )
+
+
+def test_the_table_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cells = {row: f"figure of {row}" for row in LABELS}
+    copy = tmp_path / "README.md"
+    copy.write_bytes((ROOT / "README.md").read_bytes())
+    monkeypatch.setattr(reliability, "README", copy)
+    monkeypatch.setattr(reliability, "gather", lambda *_: cells)
+    assert main(["--update-readme"]) == 0
+    assert {row: in_readme(row) for row in LABELS} == cells
+    monkeypatch.setattr(reliability, "gather", lambda *_: dict.fromkeys(LABELS, "x"))
+    assert main([]) == 0
+    assert in_readme("model") == "figure of model"
+    old, new = (path.read_text("utf-8") for path in (ROOT / "README.md", copy))
+    assert old[: old.index(BEGIN)] == new[: new.index(BEGIN)]
+    assert new.count(BEGIN) == table(cells).count(BEGIN) == 1
+    copy.write_text(f"{BEGIN}\n{reliability.END}\n", "utf-8")
+    with pytest.raises(KeyError, match="no row"):
+        in_readme("model")
+
+
+@pytest.mark.slow
+def test_all_rows_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
+    for tool in ("gcc", "gcov", "clang", "spin", "arm-none-eabi-gcc", "arm-none-eabi-size"):
+        require_tool(tool)
+    monkeypatch.setattr(reliability, "measure_echo", lambda: EchoFigures(*[1.0] * 8))
+    monkeypatch.setattr(reliability, "BROKEN", ("WINDOW",))
+    cells = gather(2, len(settings()))
+    assert set(cells) == set(LABELS)
+    assert "1 of 1 seeded faults found" in cells["model"]
