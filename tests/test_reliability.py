@@ -69,7 +69,7 @@ def test_cells() -> None:
     )
     figures = [Figures(1000, 1, 90, 1, 1, 1, ""), Figures(500, 1, 10, 1, 1, 1, "a crash")]
     assert fuzz_cell(figures, 9) == "1,500 executions in 9 s, 100 edges, 1 failures"
-    assert echo_cell(EchoFigures(0.95, 4.0, 1.2, *[0.0] * 5)) == (
+    assert echo_cell(EchoFigures(0.95, 4.0, 0.0, 1.2, *[0.0] * 5)) == (
         "0.95 of its bytes a second to the device, 4.00 from it; an empty call takes 1.20 of its "
         "time"
     )
@@ -98,7 +98,7 @@ def test_the_table_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_all_rows_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     for tool in ("gcc", "gcov", "clang", "spin", "arm-none-eabi-gcc", "arm-none-eabi-size"):
         require_tool(tool)
-    monkeypatch.setattr(reliability, "measure_echo", lambda: EchoFigures(*[1.0] * 8))
+    monkeypatch.setattr(reliability, "measure_echo", lambda: EchoFigures(*[1.0] * 9))
     monkeypatch.setattr(reliability, "BROKEN", ("WINDOW",))
     cells = gather(2, len(settings()))
     assert set(cells) == set(LABELS)

@@ -73,7 +73,7 @@ def test_the_benchmark(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_benchmark_in_words(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("benchmarks.link.measure", lambda: EchoFigures(*[1.25] * 8))
+    monkeypatch.setattr("benchmarks.link.measure", lambda: EchoFigures(*[1.25] * 9))
     assert main(["--emulator"]) == 0
     said = capsys.readouterr().out
     assert "| empty call | 1 | 1 | 9 | 1 | 10 |" in said
