@@ -28,6 +28,7 @@ from benchmarks.lossy_link import (
 from benchmarks.model import BROKEN, Search, search
 from benchmarks.readme import README
 from benchmarks.size import SMALLEST, Sizes, compiler_of, sizes
+from benchmarks.stack import Stack, measure_all
 
 BEGIN = "<!-- What follows is written by benchmarks/reliability.py --update-readme. -->"
 END = "<!-- Until here. Written by benchmarks/reliability.py. -->"
@@ -39,6 +40,7 @@ LABELS = {
     "model": "states of the protocol that spin searches",
     "coverage": "the runtime's code that tests on the host execute",
     "size": "framing, CRC and server on a Cortex-M0",
+    "stack": "the stack's bound, from the image, beside the painted stack",
     "line": "a line of 115,200 baud that carries tensors",
     "echo": "beside a bare echo, in QEMU",
 }
@@ -50,6 +52,7 @@ COMMANDS = {
     "model": "model",
     "coverage": "coverage",
     "size": "size",
+    "stack": "stack",
     "line": "link",
     "echo": "link --emulator",
 }
@@ -65,7 +68,7 @@ def lossy_cell(outcomes: dict[str, Outcome]) -> str:
         total = right + sum(sum(o.errors.values()) for o in found)
         parts.append(f"{fraction:.1%}: {right:,} of {total:,} right")
     wrong = sum(o.wrong + o.hung + o.executed_twice for o in outcomes.values())
-    return f"{'; '.join(parts)}; the others errors; {wrong} wrong, hung or run twice"
+    return f"{'; '.join(parts)}; else a clear error; {wrong} wrong, hung or run twice"
 
 
 def fuzz_cell(found: Sequence[Figures], seconds: int) -> str:
@@ -103,6 +106,17 @@ def size_cell(found: Sizes) -> str:
     return (
         f"{found.code_bytes:,} bytes of flash, {found.state_bytes} of RAM with a frame's buffer "
         f"({compiler_of(SMALLEST)})"
+    )
+
+
+def stack_cell(found: Sequence[Stack]) -> str:
+    """The smallest and the largest bound with what was measured there, and the worst ratio."""
+    low, high = min(found, key=lambda s: s.bound), max(found, key=lambda s: s.bound)
+    ratios = [s.bound / s.measured for s in found]
+    return (
+        f"from {low.bound} bytes, measured {low.measured}, to {high.bound}, measured "
+        f"{high.measured}; at most {max(ratios):.2f} times, at least {min(ratios):.2f} times what "
+        f"is measured on {len(found)} emulated boards"
     )
 
 
@@ -152,6 +166,7 @@ def gather(fuzz_seconds: int, inferences: int) -> dict[str, str]:
     ):
         with tempfile.TemporaryDirectory() as name:
             cells[row] = cell(Path(name))
+    cells["stack"] = stack_cell(measure_all())
     cells["echo"] = echo_cell(measure_echo())
     return cells
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import reliability
+from benchmarks import reliability, stack
 from benchmarks.fuzz import Figures
 from benchmarks.link_echo import EchoFigures
 from benchmarks.lossy_link import INFERENCES, Outcome, settings
@@ -25,8 +25,10 @@ from benchmarks.reliability import (
     in_readme,
     lossy_cell,
     main,
+    stack_cell,
     table,
 )
+from benchmarks.stack import Stack
 from tests.conftest import ROOT, require_tool
 
 
@@ -65,7 +67,7 @@ def test_cells() -> None:
     outcomes["drop 5.0%"].errors["LinkError"] = 2
     assert lossy_cell(outcomes) == (
         "0.1%: 49 of 49 right; 1.0%: 49 of 49 right; 5.0%: 46 of 48 right; "
-        "the others errors; 1 wrong, hung or run twice"
+        "else a clear error; 1 wrong, hung or run twice"
     )
     figures = [Figures(1000, 1, 90, 1, 1, 1, ""), Figures(500, 1, 10, 1, 1, 1, "a crash")]
     assert fuzz_cell(figures, 9) == "1,500 executions in 9 s, 100 edges, 1 failures"
@@ -73,6 +75,19 @@ def test_cells() -> None:
         "0.95 of its bytes a second to the device, 4.00 from it; an empty call takes 1.20 of its "
         "time"
     )
+
+
+def test_the_stacks_cell_has_both_ends_and_the_worst_ratio() -> None:
+    found = [Stack("a", 300, 200, ""), Stack("b", 500, 500, ""), Stack("c", 400, 390, "")]
+    assert stack_cell(found) == (
+        "from 300 bytes, measured 200, to 500, measured 500; at most 1.50 times, at least 1.00 "
+        "times what is measured on 3 emulated boards"
+    )
+
+
+def test_what_the_stacks_reach_in_the_readme() -> None:
+    most, least = map(float, re.findall(r"at (?:most|least) ([\d.]+) times", in_readme("stack")))
+    assert 1 <= least <= most <= 1.5
 
 
 def test_the_table_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,8 +113,12 @@ def test_the_table_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyP
 def test_all_rows_are_gathered(monkeypatch: pytest.MonkeyPatch) -> None:
     for tool in ("gcc", "gcov", "clang", "spin", "arm-none-eabi-gcc", "arm-none-eabi-size"):
         require_tool(tool)
+    for tool in ("make", "qemu-system-arm"):
+        require_tool(tool)
     monkeypatch.setattr(reliability, "measure_echo", lambda: EchoFigures(*[1.0] * 9))
     monkeypatch.setattr(reliability, "BROKEN", ("WINDOW",))
+    monkeypatch.setattr(stack, "emulated_boards", lambda: ["qemu-mps2-an386"])
     cells = gather(2, len(settings()))
     assert set(cells) == set(LABELS)
+    assert cells["stack"].endswith(" on 1 emulated boards")
     assert "1 of 1 seeded faults found" in cells["model"]
