@@ -13,6 +13,7 @@ from microtvm.cli.option import compile_options
 from microtvm.errors import UserError
 from microtvm.export import (
     Details,
+    Format,
     array_package,
     check_output,
     library_package,
@@ -92,8 +93,11 @@ def export(
     form = load_format(format_name)
     details = Details(package_version, author, url)
     check_output(form, output)
+    if not model.is_dir():
+        prefix = check_prefix(prefix or _name(form, model))
+        form.check_name(prefix)
     if form.array and not model.is_dir():
-        name = check_prefix(prefix or prefix_of(model))
+        name = prefix or ""
         files = array_package(form, model, name)
     else:
         cpu = _cpu(cpu_name, board_name)
@@ -108,7 +112,7 @@ def export(
                     compiled = compile_model(
                         model,
                         cpu or load_cpu("generic"),
-                        prefix=prefix or prefix_of(model),
+                        prefix=prefix,
                         **options,
                     )
                 compiled.library.write(folder)
@@ -120,6 +124,12 @@ def export(
         emit_json({"output": str(output), "format": form.name, "files": list(files)})
     else:
         emit_text(f"exported {output}, {form.description}")
+
+
+def _name(form: Format, model: Path) -> str:
+    """The model's, made one that a header of its own can have in the ecosystem."""
+    name = prefix_of(model)
+    return f"m_{name}"[:40] if form.reserved.reason(name) else name
 
 
 def _cpu(cpu_name: str | None, board_name: str | None) -> Cpu | None:

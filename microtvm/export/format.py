@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 import jinja2
 
 from microtvm.errors import ToolError, UserError
+from microtvm.export.reserved import Reserved, load_reserved
 from microtvm.target import data_folder
 from microtvm.target.document import near
 
@@ -33,6 +35,8 @@ class Format:
     """How archives of it end: one of archive.SUFFIXES, '' for none."""
     names: str
     """A regular expression: what packages can be called there, of what can begin C identifiers."""
+    reserved: Reserved
+    """What they can't be called."""
     headers: str
     """Of a header called `file`, '' where headers are part of a rendered file."""
     sources: str
@@ -58,6 +62,20 @@ class Format:
                     f"format {self.name}: {target} can't be made: {type(error).__name__}: {error}"
                 ) from None
         return result
+
+    def check_name(self, name: str) -> None:
+        """UserError, with a name to take instead, where no package of the format is called that."""
+        if not re.fullmatch(self.names, name):
+            raise UserError(
+                f"{name!r} can't name a package of the format {self.name}",
+                hint=f"choose a --prefix that matches {self.names}",
+            )
+        reason = self.reserved.reason(name)
+        if reason:
+            raise UserError(
+                f"{name!r} can't name a package of the format {self.name}: {reason}",
+                hint=f"choose another name: --prefix m_{name}, for example",
+            )
 
     def path(self, pattern: str, context: Mapping[str, Any]) -> str:
         """A path of the settings, rendered."""
@@ -116,6 +134,7 @@ def load_format(name: str, root: Path | None = None) -> Format:
         array=bool(settings.get("array", False)),
         archive=str(settings.get("archive", "")),
         names=str(settings.get("name", ".*")),
+        reserved=load_reserved((folder.parent / _COMMON, folder)),
         headers=str(settings.get("headers", "")),
         sources=str(settings.get("sources", "")),
         metadata=str(settings.get("metadata", "")),

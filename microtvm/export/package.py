@@ -33,11 +33,7 @@ def library_package(
             f"the format {form.name} is made from a model's file, not from a compiled library",
             hint="give the .tflite file",
         )
-    if not re.fullmatch(form.names, library.prefix):
-        raise UserError(
-            f"{library.prefix!r} can't name a package of the format {form.name}",
-            hint=f"choose a --prefix that matches {form.names}",
-        )
+    form.check_name(library.prefix)
     texts = _texts(library, runtime)
     context = _context(form, library, details, texts, runtime)
     files = form.render(context)
@@ -55,10 +51,11 @@ def library_package(
 def array_package(form: Format, model: Path, prefix: str) -> dict[str, bytes]:
     """The package's files by path: the model's file as an array of bytes that C can have.
 
-    UserError if the format isn't for that, or the file is empty.
+    UserError if the format isn't for that or can't take the name, or the file is empty.
     """
     if not form.array:
         raise UserError(f"the format {form.name} is made from a compiled model")
+    form.check_name(prefix)
     data = model.read_bytes()
     if not data:
         raise UserError(f"{model} is empty")
