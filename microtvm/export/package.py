@@ -17,6 +17,8 @@ from microtvm.version import VERSION
 
 GENERIC_CPU = "generic"
 _COLUMNS = 12
+_FUNCTION = re.compile(r"^(?!static\b)[A-Za-z_][^\n;={]*?\b(mtvm_\w+)\(", re.MULTILINE)
+_ANY_FUNCTION = re.compile(r"^[A-Za-z_][^\n;={]*?\b(mtvm_\w+)\(", re.MULTILINE)
 _QUOTED_INCLUDE = re.compile(r'^#include "([^"\n]*)"\n', re.MULTILINE)
 
 
@@ -110,6 +112,7 @@ def _context(
 ) -> dict[str, Any]:
     """What the templates may refer to."""
     cpu = load_cpu(str(library.metadata.get("cpu") or GENERIC_CPU))
+    source = f"{library.prefix}.c"
     context: dict[str, Any] = {
         "model": library,
         "prefix": library.prefix,
@@ -121,12 +124,27 @@ def _context(
         "runtime": runtime,
         "many_inputs": max(8, len(library.metadata["inputs"])) if runtime else 8,
         "generator": f"microtvm {VERSION}",
-        # For a format that puts everything in one file, where nothing is left to include.
+        "version": VERSION,
+        # For a format that puts everything in one file: nothing is left to include, and names that
+        # are the same in several such files are known.
         "text": {name: _QUOTED_INCLUDE.sub("", text) for name, text in texts.items()},
+        "model_helpers": sorted(set(_ANY_FUNCTION.findall(texts[source]))),
+        "runtime_functions": sorted(
+            {
+                function
+                for name, text in texts.items()
+                if name.endswith(".c") and name != source
+                for function in _FUNCTION.findall(text)
+            }
+        ),
     }
     placed = sorted(_placed(form, texts, context))
     context["headers"] = [path for path in placed if path.endswith(".h")]
     context["sources"] = [path for path in placed if not path.endswith(".h")]
+    # Packages that meet in one program have the runtime once.
+    own = form.path(form.sources, {**context, "file": source})
+    context["model_sources"] = [path for path in context["sources"] if path == own]
+    context["runtime_sources"] = [path for path in context["sources"] if path != own]
     return context
 
 

@@ -115,5 +115,5 @@ def test_cross_compiled_example(cpu: str, machine: str, tmp_path: Path) -> None:
     assert f"{NAME}_run" in names
     # The server is in the library, and not in a program that doesn't call it.
     assert "mtvm_server_poll" not in names
-    archive = tmp_path / "build" / f"lib{NAME}_model.a"
+    archive = tmp_path / "build" / "libmicrotvm_runtime.a"
     assert b"mtvm_server_poll" in archive.read_bytes()
