@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from microtvm.errors import ScheduleError
@@ -53,6 +54,11 @@ class Cost:
     """An estimate, without what all of the compared schedules have."""
 
 
+def _words(values: Iterable[Knob]) -> str:
+    """Values as a file of schedules spells them."""
+    return ", ".join(json.dumps(value) for value in values)
+
+
 @dataclass(frozen=True)
 class Template:
     """A way to schedule expressions of one pattern on cores that have what it needs.
@@ -77,9 +83,14 @@ class Template:
             # True is no 1 here, nor is 4.0 a 4.
             allowed = self.space.get(name, ())
             if not any(type(v) is type(value) and v == value for v in allowed):
-                known = ", ".join(f"{k} in {list(v)}" for k, v in self.space.items())
+                known = "; ".join(f"{k}: {_words(v)}" for k, v in self.space.items())
+                if allowed:
+                    raise ScheduleError(
+                        f"template {self.name}: knob {name} is {_words((value,))}",
+                        hint=f"its values: {_words(allowed)}",
+                    )
                 raise ScheduleError(
-                    f"template {self.name} has no knob {name} of value {value!r}",
-                    hint=f"its knobs: {known or 'none'}",
+                    f"template {self.name} has no knob {name}",
+                    hint=f"its knobs, and their values: {known or 'none'}",
                 )
         return {name: values[0] for name, values in self.space.items()} | dict(given)

@@ -118,7 +118,11 @@ def load_project(folder: Path) -> Project:
             library=read_library(folder / str(note["model"])),
             stack_bytes=int(note["stack_bytes"]),
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except KeyError as error:
+        raise UserError(
+            f"{file} is damaged: it has no key {error}", hint="create the project again"
+        ) from None
+    except (TypeError, ValueError) as error:
         raise UserError(f"{file} is damaged: {error!r}", hint="create the project again") from None
 
 

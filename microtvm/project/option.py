@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,9 @@ Value = str | int | bool
 
 METHODS = ("create", "build", "flash", "open")
 """The steps that an option can be meant for."""
+
+INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*|0[xX][0-9a-fA-F]+)")
+"""How integers are written: as C has them, which is less than what Python reads."""
 
 _TRUE = ("1", "on", "true", "yes")
 _FALSE = ("0", "off", "false", "no")
@@ -44,10 +48,7 @@ class Option:
             word = given.lower()
             found = True if word in _TRUE else False if word in _FALSE else given
         elif isinstance(given, str) and self.kind == "int":
-            try:
-                found = int(given, 0)
-            except ValueError:
-                found = given
+            found = int(given, 0) if INTEGER.fullmatch(given) else given
         if type(found) is not type(self.default):
             raise UserError(
                 f"option {self.name} of platform {platform} must be of type {self.kind}, "

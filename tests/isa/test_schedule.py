@@ -33,10 +33,10 @@ def test_a_template_by_name() -> None:
 
 
 def test_a_knob_that_is_not_there() -> None:
-    with pytest.raises(ScheduleError, match="template generic has no knob colour of value 3") as e:
+    with pytest.raises(ScheduleError, match=r"template generic has no knob colour$") as e:
         apply(product(), load_cpu("cortex-m4"), Choice("generic", {"colour": 3}))
-    assert "unroll in [" in e.value.hint
-    with pytest.raises(ScheduleError, match="no knob unroll of value 1000"):
+    assert "unroll: 16, " in e.value.hint
+    with pytest.raises(ScheduleError, match="template generic: knob unroll is 1000"):
         apply(product(), load_cpu("cortex-m4"), Choice("generic", {"unroll": 1000}))
 
 

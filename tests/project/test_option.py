@@ -37,6 +37,7 @@ def test_defaults_and_texts_become_values() -> None:
             "Share",
         ),
         ({"ring": "many"}, "ring of platform p must be of type int, found 'many'", "Bytes"),
+        ({"ring": "1_0"}, "ring of platform p must be of type int, found .1_0.", "Bytes"),
         ({"ring": True}, "must be of type int, found True", "Bytes"),
         ({"path": 1}, "must be of type str, found 1", "Any"),
         ({"mode": "frame"}, "option mode of platform p is 'frame'", "did you mean framed?"),

@@ -202,7 +202,7 @@ def test_what_is_no_project_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="was not written by this version"):
         load_project(tmp_path)
     note.write_text('{"format": 2}')
-    with pytest.raises(UserError, match=r"project\.json is damaged: KeyError\('platform'\)"):
+    with pytest.raises(UserError, match=r"project\.json is damaged: it has no key 'platform'"):
         load_project(tmp_path)
     note.write_text('{"format": 2, "platform": "host", "board": "host", "options": 7}')
     with pytest.raises(UserError, match=r"project\.json is damaged: TypeError"):
