@@ -44,7 +44,7 @@ from microtvm.lower.budget import DEFAULT_BUDGET
 from microtvm.lower.kernel import Kernel, lower_group
 from microtvm.ops.verify import verify
 from microtvm.passes.fuse import Fused, Group, fuse
-from microtvm.pipeline import Compiled, compile_model
+from microtvm.pipeline import Compiled, CompileOptions, compile_model
 from microtvm.profile import Profile, profile_of
 from microtvm.project import build_project, create_project
 from microtvm.target import Board, Cpu, list_boards, load_board
@@ -268,7 +268,9 @@ def report(
 ) -> Report:
     """Compiles a model, plans its memory in each arrangement, and runs it as is and in parts."""
     require_emulator(board)
-    compiled = compile_model(file, board.cpu, prefix=prefix_of(file), flash_budget=flash_budget)
+    compiled = compile_model(
+        file, board.cpu, prefix=prefix_of(file), options=CompileOptions(flash_budget=flash_budget)
+    )
     steps = pairs_of(compiled)
     kernels = [
         without_copies(k) if step - 1 in steps else k for step, k in enumerate(compiled.kernels)

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from microtvm.attach import ANYWHERE, Place, is_real, open_project, require_emulator, require_simavr
-from microtvm.device import Session, Timing, open_emulator, open_process
+from microtvm.codegen.library_text import scale_zero
+from microtvm.device import Description, Session, Tensor, Timing, open_emulator, open_process
 from microtvm.device.count import (
     Activation,
     CountReader,
@@ -20,10 +21,9 @@ from microtvm.device.count import (
     simavr_argv,
 )
 from microtvm.errors import DeviceError, UserError
-from microtvm.isa.schedule import Choice
-from microtvm.lower.budget import DEFAULT_BUDGET
+from microtvm.frontend import load_model
 from microtvm.npz import Inputs, random_inputs
-from microtvm.pipeline import compile_model, is_taken
+from microtvm.pipeline import PLAIN, CompileOptions, compile_model, is_taken
 from microtvm.project import (
     Footprint,
     Project,
@@ -122,18 +122,13 @@ def prepare(
     platform: str = "",
     platform_options: Mapping[str, Value] | None = None,
     progress: Progress = silent,
-    strip_edges: bool = False,
-    fold_channels: bool = True,
-    overlap: bool = True,
-    flash_budget: str | float = DEFAULT_BUDGET,
-    planner: str = "auto",
-    schedules: Path | Mapping[str, Choice] | None = None,
+    options: CompileOptions = PLAIN,
 ) -> Project:
     """A model file to a built project for `board` in `folder`, which must be new or empty.
 
     It has the model library in `library` and the project in `project`. `platform` is one of the
     board's, by default its first; its options are those of creating and building, and what is
-    given for later steps is for the caller.
+    given for later steps is for the caller. `options` say how the model is compiled.
     """
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, not a folder")
@@ -146,12 +141,7 @@ def prepare(
         model,
         board.cpu,
         prefix=prefix_of(model),
-        strip_edges=strip_edges,
-        fold_channels=fold_channels,
-        overlap=overlap,
-        flash_budget=flash_budget,
-        planner=planner,
-        schedules=schedules,
+        options=options,
     )
     library = folder / "library"
     compiled.library.write(library)
@@ -170,6 +160,39 @@ def prefix_of(model: Path) -> str:
     """A C identifier for a model file: its name, _ for what is no letter or digit."""
     stem = "".join(c if c.isascii() and c.isalnum() else "_" for c in model.stem).lower()
     return (stem if stem[:1].isalpha() and not is_taken(stem) else f"m_{stem}")[:40]
+
+
+def described_inputs(model: Path, *, strip_edges: bool = False) -> Description:
+    """The inputs of a model file as a device will have them, known before anything is compiled.
+
+    No tensor but the inputs is there, nor an operator. ModelError for what can't be imported.
+    """
+    graph = load_model(model, strip_edges=strip_edges)
+    inputs = []
+    for index, name in enumerate(graph.inputs):
+        found = graph.types[name]
+        scale, zero = scale_zero(found)
+        inputs.append(
+            Tensor(
+                index=index,
+                name=name,
+                source=graph.sources.get(name, name),
+                shape=found.shape,
+                dtype=np.dtype(found.dtype).newbyteorder("<"),
+                scale=scale,
+                zero_point=zero,
+                live_from=0,
+                live_to=0,
+            )
+        )
+    return Description(
+        name=graph.name,
+        model_hash=b"",
+        tensors=tuple(inputs),
+        inputs=tuple(inputs),
+        outputs=(),
+        operators=(),
+    )
 
 
 @dataclass(frozen=True)

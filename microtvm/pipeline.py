@@ -7,7 +7,7 @@ STAGE` prints it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from microtvm.codegen.dialect import Dialect
@@ -44,41 +44,61 @@ class Compiled:
     budgeted: Budgeted
 
 
+@dataclass(frozen=True)
+class CompileOptions:
+    """How a model is compiled, whatever becomes of it then."""
+
+    strip_edges: bool = False
+    """Drops float or uint8 conversions at a quantised model's inputs and outputs."""
+    fold_channels: bool = True
+    """Without it every tensor has all its channels."""
+    overlap: bool = True
+    """Without it no output begins before an input whose memory it takes over."""
+    flash_budget: str | float = DEFAULT_BUDGET
+    """What weights may take in flash, a multiple of their size in int8 or bytes: `FlashBudget`."""
+    planner: str = "auto"
+    """One of memory.PLANNERS."""
+    schedules: Path | Mapping[str, Choice] | None = None
+    """How some kernels are scheduled; see `lower/choices.py`."""
+
+    def changed(self) -> tuple[str, ...]:
+        """The names of those that are not as they are by default."""
+        found = [f.name for f in fields(self) if getattr(self, f.name) != getattr(PLAIN, f.name)]
+        if FlashBudget.of(self.flash_budget) == FlashBudget():
+            found = [name for name in found if name != "flash_budget"]
+        return tuple(found)
+
+    def refuse(self, what: str, hint: str = "leave that out, or give the model file") -> None:
+        """UserError if any is changed, which `what` says why it would have no effect."""
+        if self.changed():
+            names = ", ".join(f"--{_SWITCHES.get(n, n).replace('_', '-')}" for n in self.changed())
+            raise UserError(f"{what}: {names} would change nothing", hint=hint)
+
+
+PLAIN = CompileOptions()
+"""Without any wishes."""
+
+_SWITCHES = {"fold_channels": "no_fold_channels", "overlap": "no_overlap"}
+"""The options that are on by default, and how the command line turns them off."""
+
+
 def compile_model(
     model: Path,
     cpu: Cpu,
     *,
     prefix: str | None = None,
-    planner: str = "auto",
-    strip_edges: bool = False,
-    fold_channels: bool = True,
-    overlap: bool = True,
-    flash_budget: str | float = DEFAULT_BUDGET,
-    schedules: Path | Mapping[str, Choice] | None = None,
+    options: CompileOptions = PLAIN,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
     """A model file to a model library for a CPU.
 
     `prefix` names the library and all its C symbols (by default the file's name made an
-    identifier); `planner` is one of memory.PLANNERS; `strip_edges` drops float or uint8 conversions
-    at a quantised model's inputs and outputs; without `fold_channels` every tensor has all its
-    channels; without `overlap` no output begins before an input whose memory it takes over;
-    `flash_budget` is what weights may take in flash, as a multiple of their size in int8 or in
-    bytes (see `FlashBudget`). Raises ModelError for what can't be compiled.
+    identifier). Raises ModelError for what can't be compiled, UserError for options that make no
+    sense for the model or the core.
     """
-    graph = load_model(model, strip_edges=strip_edges)
+    graph = load_model(model, strip_edges=options.strip_edges)
     dump("import", print_graph(graph))
-    return compile_graph(
-        graph,
-        cpu,
-        prefix=prefix,
-        planner=planner,
-        fold_channels=fold_channels,
-        overlap=overlap,
-        flash_budget=flash_budget,
-        schedules=schedules,
-        dump=dump,
-    )
+    return compile_graph(graph, cpu, prefix=prefix, options=options, dump=dump)
 
 
 def compile_graph(
@@ -86,17 +106,13 @@ def compile_graph(
     cpu: Cpu,
     *,
     prefix: str | None = None,
-    planner: str = "auto",
-    fold_channels: bool = True,
-    overlap: bool = True,
-    flash_budget: str | float = DEFAULT_BUDGET,
-    schedules: Path | Mapping[str, Choice] | None = None,
+    options: CompileOptions = PLAIN,
     dump: Callable[[str, str], None] = lambda stage, text: None,
 ) -> Compiled:
-    """A verified graph to a model library; see `compile_model`."""
-    budget = FlashBudget.of(flash_budget)
-    stored = Choices.of(schedules)
-    graph = transform(graph, fold_channels=fold_channels, dump=dump)
+    """A verified graph to a model library; see `compile_model`. Edges are as they are."""
+    budget = FlashBudget.of(options.flash_budget)
+    stored = Choices.of(options.schedules)
+    graph = transform(graph, fold_channels=options.fold_channels, dump=dump)
     fused = fuse(graph)
     dump("fuse", "\n".join(f"{g.name}: {', '.join(n.name for n in g.nodes)}" for g in fused.groups))
     fixed = stored.checked(graph, fused.groups, cpu, small_groups(graph, fused.groups))
@@ -106,7 +122,9 @@ def compile_graph(
         for group, choice in zip(fused.groups, budgeted.choices, strict=True)
     )
     dump("tir", "\n\n".join(program_text(k.program) for k in kernels))
-    layout = lay_out(fused, kernels, align=cpu.alignment, planner=planner, overlap=overlap)
+    layout = lay_out(
+        fused, kernels, align=cpu.alignment, planner=options.planner, overlap=options.overlap
+    )
     dump("memory", picture(layout.requests, layout.plan))
     chosen = check_prefix(prefix or graph.name)
     library = generate(fused, kernels, layout, chosen, cpu.name, Dialect.of(cpu))

@@ -20,10 +20,7 @@ from microtvm.attach import Place
 from microtvm.device import Plan, Session, Timing, Transport
 from microtvm.device.flash_run import Line
 from microtvm.inference import prefix_of
-from microtvm.isa.schedule import Choice
-from microtvm.lower.budget import DEFAULT_BUDGET
-from microtvm.lower.choices import refuse_schedules
-from microtvm.pipeline import compile_model
+from microtvm.pipeline import PLAIN, CompileOptions, compile_model
 from microtvm.project import (
     Built,
     Option,
@@ -39,6 +36,7 @@ from microtvm.project import (
 from microtvm.target import Board, load_board
 
 __all__ = [
+    "CompileOptions",
     "build",
     "flash",
     "generate_project",
@@ -69,37 +67,24 @@ def generate_project(
     options: Mapping[str, Value] | None = None,
     stack_bytes: int = 0,
     force: bool = False,
-    strip_edges: bool = False,
-    fold_channels: bool = True,
-    overlap: bool = True,
-    flash_budget: str | float = DEFAULT_BUDGET,
-    schedules: Path | Mapping[str, Choice] | None = None,
+    compiling: CompileOptions = PLAIN,
 ) -> Project:
     """Writes a project that serves a model on a board into `folder`, which must be new or empty; an
     earlier project there is replaced with `force`.
 
     `model` is a model file, or the folder of a compiled library; `board` a name, a file, or data;
-    `platform` one of the board's, by default its first, `options` its own. The others are those of
-    `create_project` and `compile_model`. Raises ModelError, BoardError, FitError, UserError,
-    ToolError.
+    `platform` one of the board's, by default its first, `options` its own; `compiling` says how a
+    model file is compiled. The others are those of `create_project`. Raises ModelError,
+    BoardError, FitError, UserError, ToolError.
     """
     data = load_board(board) if isinstance(board, str) else board
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary:
         library = model
         if model.is_dir():
-            refuse_schedules(model, schedules)
+            compiling.refuse(f"{model} is compiled already")
         else:
             library = Path(temporary)
-            compiled = compile_model(
-                model,
-                data.cpu,
-                prefix=prefix_of(model),
-                strip_edges=strip_edges,
-                fold_channels=fold_channels,
-                overlap=overlap,
-                flash_budget=flash_budget,
-                schedules=schedules,
-            )
+            compiled = compile_model(model, data.cpu, prefix=prefix_of(model), options=compiling)
             compiled.library.write(library)
         return create_project(
             library,

@@ -8,7 +8,7 @@ from typing import Any
 
 from microtvm.isa.schedule import Choice
 from microtvm.lower.choices import Way, ways
-from microtvm.pipeline import compile_model
+from microtvm.pipeline import PLAIN, CompileOptions, compile_model
 from microtvm.target import Cpu
 
 
@@ -38,13 +38,15 @@ class KernelSchedules:
         }
 
 
-def list_schedules(model: Path, cpu: Cpu, **options: Any) -> tuple[KernelSchedules, ...]:
-    """The kernels of a model file on a core, compiled with the options of `compile_model`.
+def list_schedules(
+    model: Path, cpu: Cpu, *, prefix: str | None = None, options: CompileOptions = PLAIN
+) -> tuple[KernelSchedules, ...]:
+    """The kernels of a model file on a core, compiled as `compile_model` does.
 
     A template that is listed takes the kernel with the defaults of its knobs, the first of each
     space; some other values may not fit, which compiling says.
     """
-    compiled = compile_model(model, cpu, **options)
+    compiled = compile_model(model, cpu, prefix=prefix, options=options)
     found = []
     for kernel in compiled.kernels:
         taking = ways(compiled.graph, kernel.group, cpu, small=kernel.choice.small)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import click
 
 from microtvm.attach import Place
 from microtvm.cli.console import emit_json, emit_text, progress
 from microtvm.cli.option import compile_options, place_options, platform_options
-from microtvm.cli.run import Wanted, built_project
-from microtvm.device import load_metadata
+from microtvm.cli.run import Wanted, built_project, inputs_for
 from microtvm.diff import DEFAULT_TOLERANCE, Report, diff_project
-from microtvm.npz import load_inputs
+from microtvm.pipeline import CompileOptions
 from microtvm.project import Value
 
 
@@ -47,8 +46,8 @@ def diff(
     every: bool,
     place: Place,
     options: dict[str, Value],
+    compiling: CompileOptions,
     as_json: bool,
-    **compiling: Any,
 ) -> None:
     """Compare MODEL on a board with the reference, operator by operator.
 
@@ -57,19 +56,19 @@ def diff(
     """
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         wanted = Wanted(board_name, "", options, place)
-        project, steps = built_project(
-            folder or model, wanted, Path(temporary), report, **compiling
-        )
-        described = load_metadata(project.library.metadata)
-        inputs = None if input_file is None else load_inputs(input_file, described)
+        # How a project was compiled must be said for the reference's sake.
+        building = compiling if folder is None else _without_graph(compiling)
+        target = folder or model
+        inputs = inputs_for(target, input_file, compiling)
+        project, steps = built_project(target, wanted, Path(temporary), report, building)
         found = diff_project(
             project,
             model,
             inputs,
             tolerance=tolerance,
             every=every,
-            strip_edges=compiling["strip_edges"],
-            fold_channels=compiling["fold_channels"],
+            strip_edges=compiling.strip_edges,
+            fold_channels=compiling.fold_channels,
             progress=report,
             place=place,
             options=steps["open"],
@@ -79,6 +78,11 @@ def diff(
     else:
         _print(found)
     context.exit(0 if found.finding is None else 1)
+
+
+def _without_graph(options: CompileOptions) -> CompileOptions:
+    """Those that don't say which graph a model becomes."""
+    return replace(options, strip_edges=False, fold_channels=True)
 
 
 def _print(found: Report) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
-from microtvm.cli.option import compile_options
+from microtvm.cli.option import ANY_CPU, compile_options, core_options
+from microtvm.cli.output import check_folder
 from microtvm.errors import UserError
 from microtvm.export import (
     Details,
@@ -19,20 +20,23 @@ from microtvm.export import (
     library_package,
     list_formats,
     load_format,
+    ways,
     write_package,
 )
 from microtvm.inference import prefix_of
-from microtvm.lower.choices import refuse_schedules
-from microtvm.pipeline import check_prefix, compile_model
+from microtvm.pipeline import CompileOptions, check_prefix, compile_model
 from microtvm.project import Library, read_library
-from microtvm.target import Cpu, load_board, load_cpu
+from microtvm.target import Cpu, load_cpu
 
 
 def _list_formats(context: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not context.resilient_parsing:
         emit_table(
-            ("format", "what it is"),
-            [(name, load_format(name).description) for name in list_formats()],
+            ("format", "what it is", "can be written to"),
+            [
+                (form.name, form.description, ways(form))
+                for form in map(load_format, list_formats())
+            ],
         )
         context.exit()
 
@@ -59,10 +63,9 @@ def _list_formats(context: click.Context, _parameter: click.Parameter, wanted: b
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="New folder, or an archive of the kind that the format is distributed as.",
+    help="New folder, or a file of the kind that the format is distributed as: --list-formats.",
 )
-@click.option("--cpu", "cpu_name", help="Core to compile for; without it, any that has C99.")
-@click.option("--board", "board_name", help="Compile for this board's core.")
+@core_options
 @click.option("--prefix", help="Names the package and all C symbols; by default the model's name.")
 @click.option("--runtime", is_flag=True, help="Include the RPC server.")
 @click.option("--package-version", default=Details.version, show_default=True, help="As in 1.2.3.")
@@ -74,75 +77,85 @@ def export(
     model: Path,
     format_name: str | None,
     output: Path,
-    cpu_name: str | None,
-    board_name: str | None,
+    cpu: Cpu | None,
     prefix: str | None,
     runtime: bool,
     package_version: str,
     author: str,
     url: str,
+    compiling: CompileOptions,
     as_json: bool,
-    **options: Any,
 ) -> None:
     """Make MODEL a package for CMake, Zephyr, Arduino and others.
 
-    MODEL may be a compiled library's folder. --list-formats says what there is.
+    MODEL may be a compiled library's folder. --list-formats says what there is. The package is for
+    any core that has C99, unless --cpu or --board says which: then it is faster.
     """
     if format_name is None:
         raise UserError("--format is missing", hint="there are: " + ", ".join(list_formats()))
     form = load_format(format_name)
     details = Details(package_version, author, url)
     check_output(form, output)
-    if not model.is_dir():
-        prefix = check_prefix(prefix or _name(form, model))
-        form.check_name(prefix)
+    check_folder(output.parent)
     if form.array and not model.is_dir():
-        name = prefix or ""
+        _refuse_compiling(form, compiling, cpu, runtime=runtime)
+        name = _checked_name(form, model, prefix)
         files = array_package(form, model, name)
     else:
-        cpu = _cpu(cpu_name, board_name)
         with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary:
             if model.is_dir():
-                refuse_schedules(model, options.get("schedules"))
+                compiling.refuse(f"{model} is compiled already")
                 library = _compiled(model, cpu, prefix)
             else:
-                folder = Path(temporary)
+                name = _checked_name(form, model, prefix)
                 with progress(as_json) as report:
                     report("compiling", 0, 1)
                     compiled = compile_model(
-                        model,
-                        cpu or load_cpu("generic"),
-                        prefix=prefix,
-                        **options,
+                        model, cpu or load_cpu(ANY_CPU), prefix=name, options=compiling
                     )
-                compiled.library.write(folder)
-                library = read_library(folder)
+                compiled.library.write(Path(temporary))
+                library = read_library(Path(temporary))
             name = library.prefix
             files = library_package(form, library, details, runtime=runtime)
-    write_package(form, name, files, output)
+    written = write_package(form, name, files, output)
     if as_json:
-        emit_json({"output": str(output), "format": form.name, "files": list(files)})
+        emit_json({"output": str(output), "format": form.name, "files": written})
     else:
-        emit_text(f"exported {output}, {form.description}")
+        emit_text(f"wrote {output}, {form.description}; next: {_next(name, written, output)}")
+
+
+def _next(name: str, written: Sequence[str], output: Path) -> str:
+    """How one goes on with a package."""
+    if "README.md" in written:
+        where = output / "README.md" if output.is_dir() else "README.md in it"
+        return f"{where} says how it is used"
+    if len(written) == 1:
+        return "its first lines say how it is used"
+    return f"compile {name}.c with your application, which includes {name}.h"
+
+
+def _refuse_compiling(
+    form: Format, compiling: CompileOptions, cpu: Cpu | None, *, runtime: bool
+) -> None:
+    """UserError for options that have no effect where nothing is compiled."""
+    what = f"a package of the format {form.name} holds the model's file as it is"
+    compiling.refuse(what, "leave that out")
+    if runtime or cpu is not None:
+        given = "--runtime" if runtime else "--cpu or --board"
+        raise UserError(f"{what}: {given} would change nothing", hint="leave that out")
+
+
+def _checked_name(form: Format, model: Path, prefix: str | None) -> str:
+    """What the package is called, before anything is compiled; UserError if it can't be."""
+    name = check_prefix(prefix or _name(form, model))
+    form.check_name(name)
+    return name
 
 
 def _name(form: Format, model: Path) -> str:
     """The model's, made one that a header of its own can have in the ecosystem."""
     name = prefix_of(model)
     return f"m_{name}"[:40] if form.reserved.reason(name) else name
-
-
-def _cpu(cpu_name: str | None, board_name: str | None) -> Cpu | None:
-    """The core that was asked for; None where it doesn't matter."""
-    board = load_board(board_name) if board_name else None
-    if board is None:
-        return load_cpu(cpu_name) if cpu_name else None
-    if cpu_name and cpu_name != board.cpu.name:
-        raise UserError(
-            f"board {board.name} has a {board.cpu.name}, not a {cpu_name}",
-            hint="give --board or --cpu",
-        )
-    return board.cpu
 
 
 def _compiled(folder: Path, cpu: Cpu | None, prefix: str | None) -> Library:

@@ -12,6 +12,7 @@ from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import place_options, platform_options
 from microtvm.device import list_ports, list_volumes
 from microtvm.device.find import of_board, port_problem
+from microtvm.device.flash_plan import find_program
 from microtvm.project import Value, build_project, check_stack, load_project
 from microtvm.target import list_boards, load_board
 
@@ -24,7 +25,9 @@ SHOWN = 4
 @place_options
 @click.option("--tool", default="", help="Out of the board's; by default the first installed one.")
 @platform_options
-@click.option("--dry-run", is_flag=True, help="Print the tool's command, and do nothing.")
+@click.option(
+    "--dry-run", is_flag=True, help="Print the tool's command, and whether it is there; do nothing."
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def flash(
     folder: Path,
@@ -55,6 +58,7 @@ def flash(
                 options=flashing,
                 line=lambda text: report(f"flashing: {text[:60]}", 1, 2),
             )
+    missing = "" if find_program(plan.programmer) else plan.programmer.install
     if as_json:
         emit_json(
             {
@@ -62,12 +66,15 @@ def flash(
                 "tool": plan.tool.name,
                 "argv": list(plan.argv),
                 "port": plan.port.device if plan.port else None,
+                "installed": not missing,
                 "flashed": not dry_run,
                 "log": None if dry_run else str(plan.log),
             }
         )
     elif dry_run:
         emit_text(shlex.join(plan.argv))
+        if missing:
+            emit_text(f"# {plan.tool.name} is not installed; things to try: {missing}")
     else:
         where = f" at {plan.port.device}" if plan.port else ""
         emit_text(

@@ -14,6 +14,7 @@ import click
 
 from microtvm.cli.console import errors, report_error
 from microtvm.errors import MicrotvmError, UserError
+from microtvm.target.document import near
 from microtvm.version import VERSION
 
 COMMANDS = {
@@ -41,6 +42,15 @@ class Commands(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         """All names, in the order in which help lists them."""
         return list(COMMANDS)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first word names; UsageError with the near ones where none does."""
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            advice = near(args[0], list(COMMANDS), otherwise="`microtvm --help` lists them")
+            ctx.fail(f"There is no command {args[0]!r}: {advice}")
+        return super().resolve_command(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of a name, None if there is none."""
@@ -75,10 +85,11 @@ _MISTAKES = frozenset(
 )
 
 
-def _failure(error: OSError) -> MicrotvmError:
+def failure_of(error: OSError) -> MicrotvmError:
     """What the operating system refused, as one of our errors."""
-    reason = error.strerror or str(error)
-    message = f"can't read or write {error.filename}: {reason}" if error.filename else reason
+    reason = error.strerror or str(error) or type(error).__name__
+    files = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    message = f"can't read or write {' or '.join(files) or 'a file'}: {reason}"
     return UserError(message) if error.errno in _MISTAKES else MicrotvmError(message)
 
 
@@ -154,5 +165,5 @@ def _status(argv: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 1
     except OSError as error:
-        status = report_error(_failure(error), verbose)
+        status = report_error(failure_of(error), verbose)
     return status if isinstance(status, int) else 0

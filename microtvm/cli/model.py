@@ -4,38 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from microtvm.check import Check, check_model
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
-from microtvm.cli.option import compile_options
+from microtvm.cli.option import ANY_CPU, compile_options, core_options
+from microtvm.cli.output import check_folder
 from microtvm.cli.survey import print_survey
 from microtvm.errors import UserError
 from microtvm.inference import prefix_of
 from microtvm.lower.budget import Budgeted
 from microtvm.lower.kernel import Kernel
-from microtvm.memory import PLANNERS
-from microtvm.pipeline import STAGES, compile_model
+from microtvm.pipeline import STAGES, CompileOptions, check_prefix, compile_model
 from microtvm.survey import survey
-from microtvm.target import Board, list_boards, load_board, load_cpu
+from microtvm.target import Board, Cpu, list_boards, load_board, load_cpu
 
 
 @click.command("compile")
 @click.argument("model", type=click.Path(path_type=Path))
+@core_options
 @click.option(
-    "--cpu", "cpu_name", default="cortex-m4", show_default=True, help="Core to compile for."
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder; by default the prefix."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder of the library.")
 @click.option("--prefix", help="Begins all C symbols; by default the model's name.")
-@click.option(
-    "--planner",
-    type=click.Choice(PLANNERS),
-    default="auto",
-    show_default=True,
-    help="How the arena is planned; `exact` needs the extra of that name.",
-)
 @compile_options
 @click.option(
     "--dump-after", type=click.Choice(STAGES), help="Print the text form after a stage, then go on."
@@ -43,16 +35,20 @@ from microtvm.target import Board, list_boards, load_board, load_cpu
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def compile_(
     model: Path,
-    cpu_name: str,
+    cpu: Cpu | None,
     output: Path | None,
     prefix: str | None,
-    planner: str,
+    compiling: CompileOptions,
     dump_after: str | None,
     as_json: bool,
-    **options: Any,
 ) -> None:
-    """Compile MODEL to a C library: <prefix>.h, <prefix>.c and metadata.json."""
+    """Compile MODEL to a C library: <prefix>.h, <prefix>.c and metadata.json.
 
+    For any core that has C99, unless --cpu or --board says which: then it is faster.
+    """
+    name = check_prefix(prefix or prefix_of(model))
+    folder = output or Path(name)
+    check_folder(folder)
     dumped: list[str] = []
 
     def dump(stage: str, text: str) -> None:
@@ -65,16 +61,8 @@ def compile_(
     with progress(as_json) as report:
         report("compiling", 0, 1)
         compiled = compile_model(
-            model,
-            load_cpu(cpu_name),
-            prefix=prefix or prefix_of(model),
-            planner=planner,
-            **options,
-            dump=dump,
+            model, cpu or load_cpu(ANY_CPU), prefix=name, options=compiling, dump=dump
         )
-    folder = output or Path(compiled.library.prefix)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file, not a folder")
     compiled.library.write(folder)
     metadata = compiled.library.metadata
     if as_json:
@@ -82,6 +70,7 @@ def compile_(
             {
                 "folder": str(folder),
                 "files": list(compiled.library.files),
+                "cpu": metadata["cpu"],
                 "prefix": compiled.library.prefix,
                 "hash": metadata["hash"],
                 "arena_bytes": metadata["arena_bytes"],
@@ -114,8 +103,13 @@ def compile_(
             ),
             ("weights", f"{metadata['weights_bytes']:,}"),
             *_weights_by_template(compiled.kernels),
-            ("flash budget", _budget(compiled.budgeted, cpu_name)),
+            ("flash budget", _budget(compiled.budgeted, metadata["cpu"])),
         ],
+    )
+    emit_text(
+        f"wrote {folder}, for {metadata['cpu']}"
+        + ("" if cpu else " (any core; --cpu or --board makes it faster)")
+        + f"; next: compile {folder / name}.c with your application, which includes {name}.h"
     )
 
 

@@ -5,14 +5,39 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import click
 
 from microtvm.attach import Place
+from microtvm.errors import UserError
 from microtvm.lower.budget import DEFAULT_BUDGET
+from microtvm.memory import PLANNERS
+from microtvm.pipeline import CompileOptions
+from microtvm.project import option as project_option
 from microtvm.project import split_options
+from microtvm.target import Cpu, load_board, load_cpu
+
+
+class _Integer(click.ParamType):  # type: ignore[type-arg,unused-ignore]
+    """An integer as C has it."""
+
+    name = "integer"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, int):
+            return value
+        if not project_option.INTEGER.fullmatch(value):
+            self.fail(f"{value!r} is not a valid integer.", param, ctx)
+        return int(value, 0)
+
+
+INTEGER = _Integer()
+
+ANY_CPU = "generic"
+"""What is compiled for where neither a core nor a board is named."""
 
 _OPTIONS = (
     click.option(
@@ -36,6 +61,13 @@ _OPTIONS = (
         show_default=True,
         help="What weights may take in flash, where more of it makes the model faster: "
         "a multiple of their size in int8, or bytes such as 200K or 1M.",
+    ),
+    click.option(
+        "--planner",
+        type=click.Choice(PLANNERS),
+        default="auto",
+        show_default=True,
+        help="How the arena is planned; `exact` needs the extra of that name.",
     ),
     click.option(
         "--schedules",
@@ -66,10 +98,46 @@ def run_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def compile_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options; the command gets them as keywords that `compile_model` has too."""
+    """Add the options; the command gets them as `compiling`."""
+    names = [field.name for field in fields(CompileOptions)]
+
+    @functools.wraps(command)
+    def with_options(**rest: Any) -> Any:
+        given = {name: rest.pop(name) for name in names}
+        return command(compiling=CompileOptions(**given), **rest)
+
     for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+        with_options = option(with_options)
+    return with_options
+
+
+def core_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add --cpu and --board; the command gets `cpu`, None where neither is given."""
+
+    @click.option(
+        "--cpu",
+        "cpu_name",
+        metavar="CPU",
+        help="Core to compile for; without it and --board, plain C99 for any core: `generic`.",
+    )
+    @click.option("--board", "board_name", metavar="BOARD", help="Compile for this board's core.")
+    @functools.wraps(command)
+    def with_core(cpu_name: str | None, board_name: str | None, **rest: Any) -> Any:
+        return command(cpu=_core(cpu_name, board_name), **rest)
+
+    return with_core
+
+
+def _core(cpu_name: str | None, board_name: str | None) -> Cpu | None:
+    board = load_board(board_name) if board_name else None
+    if board is None:
+        return load_cpu(cpu_name) if cpu_name else None
+    if cpu_name and cpu_name != board.cpu.name:
+        raise UserError(
+            f"board {board.name} has a {board.cpu.name}, not a {cpu_name}",
+            hint="give --board or --cpu",
+        )
+    return board.cpu
 
 
 def place_options(command: Callable[..., Any]) -> Callable[..., Any]:

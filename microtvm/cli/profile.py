@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import compile_options, platform_options, run_options
-from microtvm.cli.run import Wanted, built_project
-from microtvm.device import load_metadata
-from microtvm.npz import load_inputs
+from microtvm.cli.run import Wanted, built_project, inputs_for
+from microtvm.pipeline import CompileOptions
 from microtvm.profile import Profile, Row, profile_project, require_counts
 from microtvm.project import Value, load_project
 from microtvm.target import load_board
@@ -30,8 +28,8 @@ def profile(
     options: dict[str, Value],
     input_file: Path | None,
     keep: Path | None,
+    compiling: CompileOptions,
     as_json: bool,
-    **compiling: Any,
 ) -> None:
     """Count what each operator of MODEL takes on an emulated board, or of a PROJECT.
 
@@ -45,9 +43,8 @@ def profile(
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
         wanted = Wanted(board_name, platform, options)
-        project, steps = built_project(target, wanted, folder, report, **compiling)
-        model = load_metadata(project.library.metadata)
-        inputs = None if input_file is None else load_inputs(input_file, model)
+        inputs = inputs_for(target, input_file, compiling)
+        project, steps = built_project(target, wanted, folder, report, compiling)
         found = profile_project(project, inputs, progress=report, options=steps["open"])
     if as_json:
         emit_json(found.as_json())

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress, warn
 from microtvm.cli.footprint import footprint_json, footprint_rows, stack_json, stack_rows
-from microtvm.cli.option import compile_options, platform_options
+from microtvm.cli.option import INTEGER, compile_options, platform_options
+from microtvm.cli.output import check_folder
+from microtvm.pipeline import CompileOptions
 from microtvm.project import (
     Value,
     build_project,
@@ -28,7 +29,9 @@ from microtvm.project_api import generate_project
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--platform", default="", help="Out of the board's; by default its first.")
 @platform_options
-@click.option("--stack-bytes", type=int, default=0, help="Stack; by default what the board has.")
+@click.option(
+    "--stack-bytes", type=INTEGER, default=0, help="Stack; by default what the board has."
+)
 @compile_options
 @click.option("-f", "--force", is_flag=True, help="Replace an earlier project there.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -40,10 +43,11 @@ def create(
     options: dict[str, Value],
     stack_bytes: int,
     force: bool,
+    compiling: CompileOptions,
     as_json: bool,
-    **compiling: Any,
 ) -> None:
     """Create a project that serves MODEL on a board; MODEL may be a compiled library's folder."""
+    check_folder(output)
     with progress(as_json) as report:
         report("creating", 0, 1)
         project = generate_project(
@@ -54,7 +58,7 @@ def create(
             options=options,
             stack_bytes=stack_bytes,
             force=force,
-            **compiling,
+            compiling=compiling,
         )
     warn(watchdog_warning(project))
     if as_json:
@@ -63,7 +67,8 @@ def create(
         )
     else:
         emit_text(
-            f"created {output}; build it with `microtvm build {output}`, or with its own tools"
+            f"wrote {output}, for {project.board.name} on {project.platform.name}; next: "
+            f"`microtvm build {output}`, or its own tools as {output / 'README.md'} says"
         )
 
 

@@ -24,9 +24,9 @@ from microtvm.cli.footprint import footprint_json, footprint_rows, stack_json, s
 from microtvm.cli.option import compile_options, place_options, platform_options, run_options
 from microtvm.device import find_port, load_metadata
 from microtvm.errors import UserError
-from microtvm.inference import RunResult, prepare, run_project
-from microtvm.lower.choices import refuse_schedules
-from microtvm.npz import check_writable, load_inputs, save_outputs
+from microtvm.inference import RunResult, described_inputs, prepare, run_project
+from microtvm.npz import Inputs, check_writable, load_inputs, save_outputs
+from microtvm.pipeline import CompileOptions
 from microtvm.project import (
     Project,
     Value,
@@ -58,8 +58,8 @@ def run(
     place: Place,
     flashing: bool,
     options: dict[str, Value],
+    compiling: CompileOptions,
     as_json: bool,
-    **compiling: Any,
 ) -> None:
     """Run MODEL on a board, or a PROJECT made by `microtvm create`.
 
@@ -75,9 +75,8 @@ def run(
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         folder = Path(temporary) if keep is None else keep
         wanted = Wanted(board_name, platform, options, place, flashing)
-        project, steps = built_project(target, wanted, folder, report, **compiling)
-        model = load_metadata(project.library.metadata)
-        inputs = None if input_file is None else load_inputs(input_file, model)
+        inputs = inputs_for(target, input_file, compiling)
+        project, steps = built_project(target, wanted, folder, report, compiling)
         if flashing:
             report("flashing", 0, 1)
             flash_project(project, place, options=steps["flash"])
@@ -102,6 +101,16 @@ class Wanted:
     flashing: bool = False
 
 
+def inputs_for(target: Path, file: Path | None, compiling: CompileOptions) -> Inputs | None:
+    """The arrays for a model or project, which are looked at before anything is compiled or built;
+    None without a file."""
+    if file is None:
+        return None
+    if target.is_dir():
+        return load_inputs(file, load_metadata(load_project(target).library.metadata))
+    return load_inputs(file, described_inputs(target, strip_edges=compiling.strip_edges))
+
+
 Steps = Mapping[str, Mapping[str, Value]]
 """Options of a platform by the step that they are meant for."""
 
@@ -111,14 +120,14 @@ def built_project(
     wanted: Wanted,
     folder: Path,
     report: Callable[[str, int, int], None],
-    **compiling: Any,
+    compiling: CompileOptions,
 ) -> tuple[Project, Steps]:
     """The built project that `target` is, or that it becomes in `folder` with the options of
     `compile_options`; and the options of the steps that are left. What the board lacks to run it is
     said before."""
     if target.is_dir():
-        refuse_schedules(target, compiling.get("schedules"))
         project = load_project(target)
+        compiling.refuse(f"{target} is compiled already")
         if wanted.board is not None or wanted.platform:
             raise UserError(
                 f"the project {target} has its board and platform already",
@@ -152,7 +161,7 @@ def built_project(
         platform=wanted.platform,
         platform_options=wanted.options,
         progress=report,
-        **compiling,
+        options=compiling,
     )
     warn(watchdog_warning(project))
     return project, by_step(project.platform.name, project.platform.options, wanted.options)

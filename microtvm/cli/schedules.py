@@ -3,36 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
-from microtvm.cli.option import compile_options
+from microtvm.cli.option import ANY_CPU, compile_options, core_options
 from microtvm.inference import prefix_of
 from microtvm.isa.template import Knob
+from microtvm.pipeline import CompileOptions
 from microtvm.schedules import KernelSchedules, list_schedules
-from microtvm.target import load_cpu
+from microtvm.target import Cpu, load_cpu
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option(
-    "--cpu", "cpu_name", default="cortex-m4", show_default=True, help="Core to compile for."
-)
+@core_options
 @compile_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-def schedules(model: Path, cpu_name: str, as_json: bool, **options: Any) -> None:
+def schedules(model: Path, cpu: Cpu | None, compiling: CompileOptions, as_json: bool) -> None:
     """List how each kernel of MODEL is scheduled, and how it may be.
 
     A template schedules all expressions of one pattern, its knobs are what may be tuned: none of
     them changes a result. What --json prints can be edited and given to --schedules: of each
     kernel `name`, `template` and `knobs` are read.
     """
-    cpu = load_cpu(cpu_name)
+    cpu = cpu or load_cpu(ANY_CPU)
     with progress(as_json) as report:
         report("compiling", 0, 1)
-        found = list_schedules(model, cpu, prefix=prefix_of(model), **options)
+        found = list_schedules(model, cpu, prefix=prefix_of(model), options=compiling)
     if as_json:
         emit_json({"cpu": cpu.name, "operators": [kernel.as_json() for kernel in found]})
         return

@@ -19,7 +19,10 @@ from microtvm.target.document import near
 
 _SETTINGS = "format.toml"
 _COMMON = "common"
-_KEYS = {"description", "array", "archive", "name", "headers", "sources", "metadata", "files"}
+_KEYS = {
+    *("description", "array", "archive", "single", "name"),
+    *("headers", "sources", "metadata", "files"),
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Format:
     """It holds the model's file as it is, and nothing that is compiled from it."""
     archive: str
     """How archives of it end: one of archive.SUFFIXES, '' for none."""
+    single: str
+    """The one file that it can be, '' for a format that needs several."""
     names: str
     """A regular expression: what packages can be called there, of what can begin C identifiers."""
     reserved: Reserved
@@ -133,6 +138,7 @@ def load_format(name: str, root: Path | None = None) -> Format:
         description=str(settings.get("description", "")),
         array=bool(settings.get("array", False)),
         archive=str(settings.get("archive", "")),
+        single=str(settings.get("single", "")),
         names=str(settings.get("name", ".*")),
         reserved=load_reserved((folder.parent / _COMMON, folder)),
         headers=str(settings.get("headers", "")),

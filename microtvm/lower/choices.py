@@ -113,15 +113,6 @@ class Choices:
             ) from error
 
 
-def refuse_schedules(folder: Path, schedules: Path | Mapping[str, Choice] | None) -> None:
-    """UserError where schedules are given for a library or project, which is compiled already."""
-    if schedules is not None:
-        raise UserError(
-            f"{folder} is compiled already, and --schedules does not change it",
-            hint="give the model file",
-        )
-
-
 @dataclass(frozen=True)
 class Way:
     """A template that takes a kernel, and its knobs: all values of each, the default first."""
@@ -149,7 +140,8 @@ def _usable(cpu: Cpu) -> list[str]:
 
 def _load(file: Path) -> Choices:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a mark of its encoding.
+        content = json.loads(file.read_text(encoding="utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{file} is not JSON: {error}", hint="give a metadata.json that `compile` wrote"
@@ -158,6 +150,11 @@ def _load(file: Path) -> Choices:
     if not isinstance(operators, list):
         raise UserError(
             f"{file} has no list `operators`", hint="give a metadata.json that `compile` wrote"
+        )
+    if not operators:
+        raise UserError(
+            f"{file} names no kernel: its list `operators` is empty",
+            hint="`microtvm schedules --json` writes what can be edited and read back",
         )
     kernels: dict[str, Choice] = {}
     expressions: dict[str, tuple[str, ...]] = {}

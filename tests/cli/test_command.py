@@ -12,8 +12,8 @@ from elftools.elf.elffile import ELFFile
 
 from microtvm.cli import main
 from microtvm.device import load_metadata
-from microtvm.errors import IRError
-from microtvm.pipeline import STAGES
+from microtvm.errors import IRError, UserError
+from microtvm.pipeline import STAGES, CompileOptions
 from microtvm.project import load_project
 from microtvm.project.library import read_library
 from microtvm.target import list_boards
@@ -169,7 +169,7 @@ def test_weights_grow_within_a_budget(
     cli: CommandLine, tmp_path: Path, words: tuple[str, ...], taken: int
 ) -> None:
     model = model_file("resnet8_int8")
-    text = cli.ok("compile", model, "-o", tmp_path / "library", *words).out
+    text = cli.ok("compile", model, "--board", M4, "-o", tmp_path / "library", *words).out
     cli.ok("create", model, "--board", M4, "-o", tmp_path / "project", *words)
     libraries = [read_library(tmp_path / "library"), load_project(tmp_path / "project").library]
     for library in libraries:
@@ -213,7 +213,9 @@ def test_schedules_are_listed_edited_and_given_back(cli: CommandLine, tmp_path: 
         ("create", tmp_path / "library", "--board", "host", "-o", tmp_path / "p"),
         ("export", tmp_path / "library", "--format", "cmake", "-o", tmp_path / "p"),
     ):
-        assert "is compiled already, and --schedules" in cli.refused(*command, *words)
+        message = cli.refused(*command, *words, "--no-overlap", "--flash-budget", "1")
+        assert "is compiled already: --no-overlap, --flash-budget, --schedules" in message
+        assert "leave that out, or give the model file" in message
 
 
 @pytest.mark.parametrize("budget", ["none", "0.5", "1K"])
@@ -295,3 +297,34 @@ def test_boards_to_check_are_named(cli: CommandLine, pair: Path) -> None:
     assert "--boards names no board" in message
     assert "there is no board 'zzz'" in (message := cli.refused("check", pair, "--boards", "zzz"))
     assert "`microtvm boards` lists them" in message
+
+
+def test_one_rule_for_the_core(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
+    """Plain C99 for any core, unless a core or a board is named; help and output say so."""
+    for command in ("compile", "export", "schedules"):
+        text = " ".join(cli.ok(command, "--help").out.split())
+        assert "without it and --board, plain C99 for any core: `generic`" in text
+    said = cli.ok("compile", pair, "-o", tmp_path / "any").out
+    assert f"wrote {tmp_path / 'any'}, for generic (any core; --cpu or --board" in said
+    assert "pair.c with your application, which includes pair.h" in said
+    said = cli.ok("compile", pair, "--board", M4, "-o", tmp_path / "m4").out
+    assert f"wrote {tmp_path / 'm4'}, for cortex-m4; next: " in said
+    assert cli.ok("schedules", pair, "--json").json["cpu"] == "generic"
+    assert cli.ok("schedules", pair, "--board", M4, "--json").json["cpu"] == "cortex-m4"
+    found = cli.ok("compile", pair, "--cpu", "cortex-m0", "-o", tmp_path / "m0", "--json").json
+    assert found["cpu"] == "cortex-m0"
+    words = ("--cpu", "cortex-m0", "--board", M4)
+    assert "has a cortex-m4, not a cortex-m0" in cli.refused("compile", pair, *words)
+    # As a program says it, too.
+    with pytest.raises(UserError, match="it: --strip-edges would change nothing") as caught:
+        CompileOptions(strip_edges=True, flash_budget="1.5").refuse("it", "stop")
+    assert caught.value.hint == "stop"
+    assert CompileOptions(flash_budget="1.50", overlap=False).changed() == ("overlap",)
+
+
+def test_what_is_written_is_said_with_what_is_next(
+    cli: CommandLine, pair: Path, tmp_path: Path
+) -> None:
+    said = cli.ok("create", pair, "--board", "host", "-o", tmp_path / "p").out
+    assert f"wrote {tmp_path / 'p'}, for host on host; next: `microtvm build {tmp_path}" in said
+    assert (tmp_path / "p" / "README.md").is_file()

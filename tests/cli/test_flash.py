@@ -65,13 +65,16 @@ def test_dry_run_prints_the_command(cli: CommandLine, project: Path) -> None:
     """Neither board nor tool nor image has to be there."""
     elf = project / "build" / "pair.elf"
     ended = cli.ok("flash", project, "--dry-run")
-    assert shlex.split(ended.out) == ["flasher", "-P", "{port}", str(elf)]
+    command, note = ended.out.splitlines()
+    assert shlex.split(command) == ["flasher", "-P", "{port}", str(elf)]
+    assert note.startswith("# flasher is not installed; things to try: ")
     ended = cli.ok("flash", project, "--dry-run", "--tool", "other", "--json")
     assert ended.json == {
         "board": "board",
         "tool": "other",
         "argv": ["other-flasher", str(elf.parent / "flash" / "pair.hex")],
         "port": None,
+        "installed": False,
         "flashed": False,
         "log": None,
     }

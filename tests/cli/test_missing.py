@@ -76,7 +76,7 @@ def test_compiling_needs_no_tool(
     cli: CommandLine, pair: Path, tmp_path: Path, only_these_programs: Any
 ) -> None:
     only_these_programs()
-    cli.ok("compile", pair, "-o", tmp_path / "c")
+    cli.ok("compile", pair, "--board", M4, "-o", tmp_path / "c")
     cli.ok("create", tmp_path / "c", "--board", M4, "-o", tmp_path / "p")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from microtvm.cli.main import failure_of
+from microtvm.errors import UserError
 from tests.cli.conftest import M4, CommandLine, pair_inputs
 from tests.reference import Operator, Tensor, build
 
@@ -212,7 +215,8 @@ def test_prefix_that_is_taken(cli: CommandLine, pair: Path, tmp_path: Path, pref
 
 def test_unknown_words(cli: CommandLine, pair: Path) -> None:
     assert "'--board'" in cli.refused("run", pair, "--bord", "host")
-    assert "No such command 'fly'" in cli.refused("fly")
+    assert "There is no command 'xyzzy': `microtvm --help` lists them" in cli.refused("xyzzy")
+    assert "There is no command 'crate': did you mean create" in cli.refused("crate", pair)
     assert "Invalid value for '--planner'" in cli.refused("compile", pair, "--planner", "worst")
     assert "Invalid value for '--dump-after'" in cli.refused("compile", pair, "--dump-after", "x")
     assert "Missing argument" in cli.refused("run")
@@ -269,7 +273,21 @@ def test_folder_that_the_system_refuses(cli: CommandLine, pair: Path, tmp_path: 
     (tmp_path / "file").touch()
     folder = tmp_path / "file" / "below"
     message = cli.refused("compile", pair, "-o", folder)
-    assert f"can't read or write {folder}: " in message
+    assert f"can't write {folder}: {tmp_path / 'file'} is a file, not a folder" in message
+
+
+def test_folder_without_permission(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root would not be held up by one; it is said before the model is even looked for."""
+    monkeypatch.setattr("os.access", lambda path, mode: not mode & os.W_OK)
+    absent, folder = tmp_path / "absent.tflite", tmp_path / "a" / "b"
+    for words in (
+        ("compile", absent, "-o", folder),
+        ("create", absent, "--board", "host", "-o", folder),
+        ("export", absent, "--format", "cmake", "-o", folder / "c"),
+    ):
+        assert f"can't write {folder}: no permission in {tmp_path}" in cli.refused(*words)
 
 
 def test_output_folder_that_is_a_file(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
@@ -316,3 +334,53 @@ def test_model_that_does_not_fit(cli: CommandLine, tmp_path: Path) -> None:
     message = cli.refused("run", file, "--board", "qemu-microbit", "--keep", tmp_path / "k")
     assert re.search(r"memory ram has 16,384 bytes, at least [\d,]+ too few for arena", message)
     assert not (tmp_path / "k" / "project").exists()
+
+
+# ---- what is looked at before anything is compiled ----
+
+
+def test_wrong_arrays_are_told_before_anything_is_compiled(
+    cli: CommandLine, pair: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a model, of which only the inputs are known then, and for a project."""
+
+    def nothing(*_words: object, **_options: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr("microtvm.inference.compile_model", nothing)
+    monkeypatch.setattr("microtvm.cli.run.build_project", nothing)
+    file = tmp_path / "in.npz"
+    np.savez(file, **{**pair_inputs(1), "a": np.zeros((1, 4))})
+    for command, board in (("run", "host"), ("diff", "host"), ("profile", M4)):
+        message = cli.refused(command, pair, "--board", board, "--input", file)
+        assert re.search(r"array 'a' of \S+ is float64, input a is int8", message)
+        assert "quantise it: numpy.clip(numpy.round(x / " in message
+    assert "there is no file" in cli.refused(
+        "run", pair, "--board", "host", "--input", tmp_path / "absent.npz"
+    )
+
+
+@pytest.mark.parametrize("size", ["1_024", "1e3", " 512", "0x", "one"])
+def test_integers_are_written_as_in_c(
+    cli: CommandLine, pair: Path, tmp_path: Path, size: str
+) -> None:
+    words = ("create", pair, "--board", M4, "-o", tmp_path / "p")
+    assert "is not a valid integer" in cli.refused(*words, "--stack-bytes", size)
+    assert not (tmp_path / "p").exists()
+
+
+def test_options_of_the_compiler_do_not_change_a_project(cli: CommandLine, project: Path) -> None:
+    message = cli.refused("run", project, "--flash-budget", "1")
+    assert "is compiled already: --flash-budget would change nothing" in message
+
+
+def test_what_the_system_refuses_is_told_with_its_reason() -> None:
+    for error, message in (
+        (OSError(errno.EACCES, "Permission denied", "a"), "can't read or write a: Permission"),
+        (OSError(errno.EXDEV, "Cross-device", "a", None, "b"), "can't read or write a or b: Cross"),
+        (OSError(errno.ENOSPC, "No space left"), "can't read or write a file: No space left"),
+        (OSError(), "can't read or write a file: OSError"),
+    ):
+        found = failure_of(error)
+        assert found.message.startswith(message)
+        assert isinstance(found, UserError) == (error.errno == errno.EACCES)

@@ -332,12 +332,81 @@ def test_outputs_that_are_refused(tmp_path: Path) -> None:
         write_package(form, "x", files, tmp_path / "new" / "x.zip")
     with pytest.raises(UserError, match=r"written to a folder or a \.zip file"):
         write_package(form, "x", files, tmp_path / "x.tar")
-    with pytest.raises(UserError, match=r"written to a folder$"):
+    with pytest.raises(UserError, match=r"written to a folder or a \.h file$"):
         write_package(load_format("c-single-file"), "x", files, tmp_path / "x.zip")
+    with pytest.raises(UserError, match=r"can't write .*: \S+a is a file, not a folder"):
+        write_package(form, "x", files, used / "a" / "b")
     (tmp_path / "y.zip").mkdir()
     with pytest.raises(UserError, match="is not empty"):
         write_package(form, "x", files, tmp_path / "y.zip")
     assert not (tmp_path / "x.tar").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "output", "ways"),
+    [
+        ("cmake", "x.tgz", "a folder or a .zip file"),
+        ("cmake", "x.tar.gz", "a folder or a .zip file"),
+        ("mlf", "x.zip", "a folder or a .tar file"),
+        ("c-array", "x.h", "a folder"),
+        ("arduino", "X.C", "a folder or a .zip file"),
+        ("c-single-file", "x.c", "a folder or a .h file"),
+    ],
+)
+def test_files_of_another_kind(
+    name: str,
+    output: str,
+    ways: str,
+    cli: CommandLine,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """No folder gets the name of a file; it is said before the model is looked for."""
+    said = cli.refused("export", tmp_path / "none", "--format", name, "-o", tmp_path / output)
+    assert f"{output}: the format {name} is written to {ways}\n" in said
+    assert not any(tmp_path.iterdir())
+
+
+def test_names_that_are_folders(library: Path, tmp_path: Path) -> None:
+    for name in (".h", "model.v1", "cmake"):
+        export(library, "--format", "cmake", "-o", tmp_path / name)
+        assert (tmp_path / name / "CMakeLists.txt").is_file()
+
+
+def test_the_single_file_alone(
+    library: Path,
+    packages: Mapping[str, Path],
+    cli: CommandLine,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    words = ("--format", "c-single-file", "-o", tmp_path / "new" / "net.h")
+    said = cli.ok("export", library, *words).out
+    assert "its first lines say how it is used" in said
+    header = (tmp_path / "new" / "net.h").read_bytes()
+    assert header == (packages["c-single-file"] / f"{NAME}.h").read_bytes()
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["net.h"]
+    assert "exists already" in cli.refused("export", library, *words)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (("--schedules", "x.json"), "--schedules"),
+        (("--no-fold-channels", "--strip-edges"), "--strip-edges, --no-fold-channels"),
+        (("--planner", "exact"), "--planner"),
+        (("--cpu", "cortex-m4"), "--cpu or --board"),
+        (("--runtime",), "--runtime"),
+    ],
+)
+def test_an_array_is_not_compiled(
+    words: tuple[str, ...],
+    named: str,
+    cli: CommandLine,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """What would have no effect on the bytes of a file is refused, not ignored."""
+    said = cli.refused("export", DIGITS, "--c-array", "-o", tmp_path / "x", *words)
+    assert f"holds the model's file as it is: {named} would change nothing" in said
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_format_of_the_other_kind(library: Path) -> None:

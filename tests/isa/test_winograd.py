@@ -28,7 +28,7 @@ from microtvm.npz import Inputs
 from microtvm.ops.base import attributes
 from microtvm.ops.evaluate import evaluate_graph
 from microtvm.ops.verify import verify
-from microtvm.pipeline import compile_graph
+from microtvm.pipeline import CompileOptions, compile_graph
 from microtvm.project import build_project, create_project
 from microtvm.target import load_board, load_cpu
 from microtvm.te.intrin import COperand
@@ -344,7 +344,9 @@ def test_random_convolutions(
     graph = random_convolutions(seed, 8)
     target = load_board(board)
     budget = 8 if seed else 1
-    library = compile_graph(graph, target.cpu, prefix="odd", flash_budget=budget).library
+    library = compile_graph(
+        graph, target.cpu, prefix="odd", options=CompileOptions(flash_budget=budget)
+    ).library
     used = [o["knobs"]["stored"] for o in library.metadata["operators"] if o["template"] == NAME]
     assert used.count(seed > 0) > 3
     library.write(tmp_path / "library")

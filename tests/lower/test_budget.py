@@ -13,7 +13,7 @@ from microtvm.isa.template import Cost
 from microtvm.lower.budget import DEFAULT_BUDGET, FlashBudget, best, choose
 from microtvm.lower.kernel import small_groups
 from microtvm.passes.fuse import fuse
-from microtvm.pipeline import compile_model
+from microtvm.pipeline import CompileOptions, compile_model
 from microtvm.target import load_cpu
 from tests.golden.mlperf import model_file
 from tests.isa.test_winograd import NAME, convolution, random_convolutions
@@ -137,7 +137,9 @@ def test_a_model_within_its_budget() -> None:
     """Filters of three of resnet8's convolutions of 3x3 fit as they are met, all of them do not."""
     weights = {}
     for budget in (1, DEFAULT_BUDGET, "250K"):
-        library = compile_model(model_file("resnet8_int8"), M4, flash_budget=budget).library
+        library = compile_model(
+            model_file("resnet8_int8"), M4, options=CompileOptions(flash_budget=budget)
+        ).library
         taken = sum(o["knobs"].get("stored", False) for o in library.metadata["operators"])
         weights[taken] = library.metadata["weights_bytes"]
     assert list(weights) == [0, 3, 4]

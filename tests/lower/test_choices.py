@@ -14,7 +14,7 @@ from microtvm.isa.schedule import BY_NAME, TEMPLATES, Choice
 from microtvm.lower.budget import FlashBudget, choose
 from microtvm.lower.choices import Choices
 from microtvm.passes.fuse import fuse
-from microtvm.pipeline import Compiled, compile_model
+from microtvm.pipeline import Compiled, CompileOptions, compile_model
 from microtvm.schedules import list_schedules
 from microtvm.target import load_cpu
 from tests.conftest import ROOT
@@ -51,15 +51,17 @@ def test_names_of_templates_are_unique() -> None:
 @pytest.mark.parametrize("cpu", ["cortex-m4", "cortex-m55", "cortex-m3", "cortex-m0", "rv32imc"])
 def test_what_was_compiled_is_compiled_again(cpu: str, tmp_path: Path) -> None:
     made = compile_model(DIGITS, load_cpu(cpu))
-    again = compile_model(DIGITS, load_cpu(cpu), schedules=stored(made, tmp_path))
+    again = compile_model(
+        DIGITS, load_cpu(cpu), options=CompileOptions(schedules=stored(made, tmp_path))
+    )
     assert again.library.files == made.library.files
 
 
 def test_choices_of_a_budget_are_kept_under_another(tmp_path: Path) -> None:
     """The file says all that the budget chose, so that the default one makes no difference."""
     model = model_file("resnet8_int8")
-    made = compile_model(model, M4, flash_budget=8)
-    again = compile_model(model, M4, schedules=stored(made, tmp_path))
+    made = compile_model(model, M4, options=CompileOptions(flash_budget=8))
+    again = compile_model(model, M4, options=CompileOptions(schedules=stored(made, tmp_path)))
     assert again.library.files == made.library.files
     assert sum(k.choice.knobs.get("stored", False) for k in again.kernels) == 4
     assert (made.budgeted.offered, made.budgeted.enlarged) == (4, 4)
@@ -69,7 +71,12 @@ def test_choices_of_a_budget_are_kept_under_another(tmp_path: Path) -> None:
 def test_the_list_is_read_back(tmp_path: Path) -> None:
     found = [kernel.as_json() for kernel in list_schedules(DIGITS, M4, prefix="m")]
     plain = compile_model(DIGITS, M4, prefix="m")
-    again = compile_model(DIGITS, M4, prefix="m", schedules=listed(tmp_path / "x.json", *found))
+    again = compile_model(
+        DIGITS,
+        M4,
+        prefix="m",
+        options=CompileOptions(schedules=listed(tmp_path / "x.json", *found)),
+    )
     assert again.library.files == plain.library.files
     for kernel in found:
         # The list begins with what is chosen, and has every template once.
@@ -87,7 +94,7 @@ def test_other_schedules_give_other_code_and_the_same_outputs(tmp_path: Path) ->
     for kernel in list_schedules(DIGITS, M4):
         way = kernel.ways[min(1, len(kernel.ways) - 1)]
         schedules[kernel.name] = Choice(way.template, {k: v[-1] for k, v in way.space.items()})
-    other = compile_model(DIGITS, M4, prefix="m1", schedules=schedules)
+    other = compile_model(DIGITS, M4, prefix="m1", options=CompileOptions(schedules=schedules))
     assert {k.group.name: (k.choice.template, k.choice.knobs) for k in other.kernels} == {
         name: (choice.template, choice.knobs) for name, choice in schedules.items()
     }
@@ -103,7 +110,7 @@ def test_one_knob_of_one_kernel(tmp_path: Path) -> None:
     """Kernels that a file does not name are scheduled as without it; so are knobs."""
     plain = compile_model(DIGITS, M4)
     file = listed(tmp_path / "x.json", entry(template="generic", unroll=4))
-    other = compile_model(DIGITS, M4, schedules=file)
+    other = compile_model(DIGITS, M4, options=CompileOptions(schedules=file))
     assert other.kernels[0].choice.template == "generic"
     assert other.kernels[0].choice.knobs["unroll"] == 4
     assert other.kernels[0].choice.knobs["pixels"] == BY_NAME["generic"].space["pixels"][0]
@@ -136,7 +143,7 @@ def test_weights_that_are_fixed_leave_less_for_others() -> None:
 def refused(file: Path, cpu: str = "cortex-m4") -> str:
     """Message and hint; the message names the file."""
     with pytest.raises(UserError) as e:
-        compile_model(DIGITS, load_cpu(cpu), schedules=file)
+        compile_model(DIGITS, load_cpu(cpu), options=CompileOptions(schedules=file))
     assert e.value.message.startswith(str(file))
     return f"{e.value.message}\n{e.value.hint}"
 
@@ -151,10 +158,13 @@ BAD: dict[str, tuple[dict[str, Any], tuple[str, ...]]] = {
     ),
     "knob": (
         entry(colour=3),
-        (f"kernel '{CONV}': template generic has no knob colour", "unroll in"),
+        (f"kernel '{CONV}': template generic has no knob colour\n", "unroll: 16, 1, 4, 8, 32"),
     ),
-    "value": (entry(unroll=1000), ("no knob unroll of value 1000", "unroll in [16, 1, 4, 8, 32]")),
-    "truth for a number": (entry(unroll=True), ("no knob unroll of value True", "unroll in")),
+    "value": (entry(unroll=1000), ("knob unroll is 1000", "its values: 16, 1, 4, 8, 32")),
+    "truth for a number": (
+        entry(unroll=True),
+        ("knob unroll is true", "its values: 16, 1, 4, 8, 32"),
+    ),
     "fraction": (entry(unroll=4.0), (f"kernel '{CONV}': knob unroll is 4.0", "an integer")),
     "list": (entry(unroll=[4]), ("knob unroll is [4]", "an integer")),
     "pattern": (
@@ -202,6 +212,7 @@ def test_a_kernel_that_is_there_twice(tmp_path: Path) -> None:
         (b"[]", "has no list `operators`"),
         (b'{"operators": {}}', "has no list `operators`"),
         (b'{"operators": [3]}', "operators[0] has no string `name`"),
+        (b'{"operators": []}', "names no kernel: its list `operators` is empty"),
     ],
 )
 def test_a_file_of_something_else(content: bytes, expected: str, tmp_path: Path) -> None:
@@ -214,5 +225,15 @@ def test_a_file_of_something_else(content: bytes, expected: str, tmp_path: Path)
 
 def test_choices_of_a_program_are_checked_too() -> None:
     with pytest.raises(UserError, match="schedules: kernel 'n0_conv2d': there is no template ''"):
-        compile_model(DIGITS, M4, schedules={CONV: Choice()})
+        compile_model(DIGITS, M4, options=CompileOptions(schedules={CONV: Choice()}))
     assert Choices.of(None).kernels == {}
+
+
+def test_a_file_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
+    plain, marked = listed(tmp_path / "x.json", entry(unroll=4)), tmp_path / "y.json"
+    marked.write_bytes(b"\xef\xbb\xbf" + plain.read_bytes())
+    made, again = (
+        compile_model(DIGITS, M4, options=CompileOptions(schedules=file))
+        for file in (plain, marked)
+    )
+    assert made.library.files == again.library.files

@@ -15,7 +15,7 @@ from microtvm.lower.kernel import SMALL, lower_group, small_groups
 from microtvm.ops.base import attributes
 from microtvm.ops.verify import verify
 from microtvm.passes.fuse import fuse
-from microtvm.pipeline import compile_graph
+from microtvm.pipeline import CompileOptions, compile_graph
 from microtvm.target import load_cpu
 from microtvm.tir.expr import Read
 from microtvm.tir.stmt import Store, walk
@@ -70,7 +70,9 @@ def test_small_layers_share_a_tile_and_a_kernel(cpu: str, monkeypatch: pytest.Mo
     graph = pointwise([12, 20, 28, 16])
     for most, count in ((SMALL, 3), (2.0, 1)):
         monkeypatch.setattr("microtvm.lower.kernel.SMALL", most)
-        library = compile_graph(graph, load_cpu(cpu), fold_channels=False).library
+        library = compile_graph(
+            graph, load_cpu(cpu), options=CompileOptions(fold_channels=False)
+        ).library
         assert len({o["kernel"] for o in library.metadata["operators"]}) == count
         assert library.files["m.c"].count("MTVM_TILE_CALLED void") == count
 
