@@ -166,8 +166,9 @@ def _conversion(array: Array, tensor: Tensor) -> str:
     name = tensor.dtype.name
     if array.dtype.kind == "f" and tensor.dtype.kind in "iu" and tensor.scale:
         low, high = np.iinfo(tensor.dtype).min, np.iinfo(tensor.dtype).max
+        sign, shift = "-" if tensor.zero_point < 0 else "+", abs(tensor.zero_point)
         return (
-            f"quantise it: numpy.clip(numpy.round(x / {tensor.scale:.9g}) + {tensor.zero_point}, "
+            f"quantise it: numpy.clip(numpy.round(x / {tensor.scale:.9g}) {sign} {shift}, "
             f"{low}, {high}).astype(numpy.{name})"
         )
     return f"convert it with .astype(numpy.{name}), if its values fit"

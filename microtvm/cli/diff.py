@@ -14,12 +14,17 @@ from microtvm.cli.option import compile_options, place_options, platform_options
 from microtvm.cli.run import Wanted, built_project, inputs_for
 from microtvm.diff import DEFAULT_TOLERANCE, Report, diff_project
 from microtvm.pipeline import CompileOptions
-from microtvm.project import Value
+from microtvm.project import Value, load_project
 
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--board", "board_name", help="Board to run it on; `microtvm boards` lists them.")
+@click.option(
+    "--board",
+    "board_name",
+    metavar="BOARD",
+    help="Board to run it on; `microtvm boards` lists them.",
+)
 @click.option("--project", "folder", type=click.Path(path_type=Path), help="One made of MODEL.")
 @click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz.")
 @click.option(
@@ -54,6 +59,8 @@ def diff(
     Exits with 1 if they differ, after naming the first operator whose inputs are right and whose
     output is not.
     """
+    if folder is not None:
+        load_project(folder)  # Else it would be taken for the model of a board.
     with tempfile.TemporaryDirectory(prefix="microtvm-") as temporary, progress(as_json) as report:
         wanted = Wanted(board_name, "", options, place)
         # How a project was compiled must be said for the reference's sake.

@@ -65,9 +65,11 @@ _OPTIONS = (
     click.option(
         "--planner",
         type=click.Choice(PLANNERS),
+        metavar="NAME",
         default="auto",
         show_default=True,
-        help="How the arena is planned; `exact` needs the extra of that name.",
+        help="How the arena is planned: one order of many, or `exact`, which needs the extra of "
+        "that name.",
     ),
     click.option(
         "--schedules",
@@ -82,7 +84,10 @@ _OPTIONS = (
 _RUN = (
     click.argument("target", metavar="MODEL|PROJECT", type=click.Path(path_type=Path)),
     click.option(
-        "--board", "board_name", help="Board to run a model on; `microtvm boards` lists them."
+        "--board",
+        "board_name",
+        metavar="BOARD",
+        help="Board to run a model on; `microtvm boards` lists them.",
     ),
     click.option("--platform", default="", help="Out of the board's; by default its first."),
     click.option("--input", "input_file", type=click.Path(path_type=Path), help="Arrays, .npz."),

@@ -25,7 +25,9 @@ from microtvm.project_api import generate_project
 
 @click.command()
 @click.argument("model", type=click.Path(path_type=Path))
-@click.option("--board", "board_name", required=True, help="`microtvm boards` lists them.")
+@click.option(
+    "--board", "board_name", metavar="BOARD", required=True, help="`microtvm boards` lists them."
+)
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 @click.option("--platform", default="", help="Out of the board's; by default its first.")
 @platform_options

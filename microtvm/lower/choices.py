@@ -142,6 +142,11 @@ def _load(file: Path) -> Choices:
     try:
         # Editors of Windows begin a file with a mark of its encoding.
         content = json.loads(file.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(
+            f"can't read the schedules {file}: {error.strerror}",
+            hint="`microtvm schedules --json` writes what can be edited and read back",
+        ) from None
     except (ValueError, RecursionError) as error:
         raise UserError(
             f"{file} is not JSON: {error}", hint="give a metadata.json that `compile` wrote"

@@ -99,8 +99,9 @@ def load_project(folder: Path) -> Project:
     try:
         note = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
+        lacks = f"it has no {NOTE}" if folder.exists() else "there is no such folder"
         raise UserError(
-            f"{folder} is not a project: it has no {NOTE}", hint="make one with: microtvm create"
+            f"{folder} is not a project: {lacks}", hint="make one with: microtvm create"
         ) from None
     except (UnicodeDecodeError, json.JSONDecodeError) as error:
         raise UserError(f"{file} is not JSON: {error}") from None

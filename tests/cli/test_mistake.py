@@ -197,6 +197,8 @@ def test_project_has_its_board(cli: CommandLine, project: Path) -> None:
 def test_folder_that_is_no_project(cli: CommandLine, tmp_path: Path) -> None:
     assert "is not a project: it has no project.json" in cli.refused("run", tmp_path)
     assert "is not a project: it has no project.json" in cli.refused("build", tmp_path)
+    for words in (("build",), ("flash",), ("diff", tmp_path, "--project")):
+        assert "is not a project: there is no such folder" in cli.refused(*words, tmp_path / "no")
     assert "is not a model library" in cli.refused(
         "create", tmp_path, "--board", "host", "-o", tmp_path / "p"
     )
@@ -354,7 +356,7 @@ def test_wrong_arrays_are_told_before_anything_is_compiled(
     for command, board in (("run", "host"), ("diff", "host"), ("profile", M4)):
         message = cli.refused(command, pair, "--board", board, "--input", file)
         assert re.search(r"array 'a' of \S+ is float64, input a is int8", message)
-        assert "quantise it: numpy.clip(numpy.round(x / " in message
+        assert "quantise it: numpy.clip(numpy.round(x / 0.5) + 3, -128, 127)" in message
     assert "there is no file" in cli.refused(
         "run", pair, "--board", "host", "--input", tmp_path / "absent.npz"
     )

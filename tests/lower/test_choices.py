@@ -237,3 +237,9 @@ def test_a_file_with_a_mark_of_its_encoding(tmp_path: Path) -> None:
         for file in (plain, marked)
     )
     assert made.library.files == again.library.files
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    for file in (tmp_path / "x.json", tmp_path):
+        with pytest.raises(UserError, match=r"can't read the schedules \S+: (No such|Is a dir)"):
+            compile_model(DIGITS, M4, options=CompileOptions(schedules=file))
