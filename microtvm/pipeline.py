@@ -148,12 +148,15 @@ def transform(
     return graph
 
 
-# C99 7.1.2, and what a project has beside the model: `<prefix>.h` must not hide one of these.
+# C99 7.1.2, what its headers include in some libraries, and what a project has beside the model:
+# `<prefix>.h` must not hide one of these.
 _HEADERS = frozenset({
     "assert", "board", "complex", "ctype", "errno", "fenv", "float",
     "inttypes", "iso646", "limits", "locale", "math", "platform", "setjmp",
     "signal", "stdarg", "stdbool", "stddef", "stdint", "stdio", "stdlib",
     "string", "tgmath", "time", "wchar", "wctype",
+    "alloca", "endian", "features", "malloc", "newlib", "picolibc", "pthread", "reent", "sched",
+    "strings", "unistd",
 })  # fmt: skip
 
 

@@ -209,7 +209,7 @@ def test_prefix_that_is_no_identifier(cli: CommandLine, pair: Path, tmp_path: Pa
     assert "'2nd-model' can't begin C identifiers" in message
 
 
-@pytest.mark.parametrize("prefix", ["math", "board", "mtvm_rpc"])
+@pytest.mark.parametrize("prefix", ["math", "strings", "board", "mtvm_rpc"])
 def test_prefix_that_is_taken(cli: CommandLine, pair: Path, tmp_path: Path, prefix: str) -> None:
     message = cli.refused("compile", pair, "--prefix", prefix, "-o", tmp_path / "c")
     assert f"{prefix}.h would hide a header of that name\nhint: use m_{prefix}" in message

@@ -11,7 +11,7 @@ import pytest
 
 from microtvm.device import Description, load_metadata
 from microtvm.errors import UserError
-from microtvm.inference import prefix_of
+from microtvm.inference import described_inputs, prefix_of
 from microtvm.npz import load_inputs, random_inputs, save_outputs
 from microtvm.pipeline import check_prefix, compile_model
 from microtvm.target import load_cpu
@@ -21,6 +21,18 @@ from tests.cli.conftest import pair_inputs
 @pytest.fixture(scope="module")
 def model(pair: Path) -> Description:
     return load_metadata(compile_model(pair, load_cpu("host")).library.metadata)
+
+
+def test_inputs_are_known_before_anything_is_compiled(pair: Path, model: Description) -> None:
+    """All that arrays are compared with, and messages name."""
+    early = described_inputs(pair)
+    known = [
+        [(t.name, t.source, t.shape, t.dtype, t.scale, t.zero_point) for t in each.inputs]
+        for each in (early, model)
+    ]
+    assert known[0] == known[1]
+    assert len(known[0]) == 3
+    assert early.name == model.name
 
 
 def check_damaged(file: Path, content: bytes, model: Description) -> bool:

@@ -38,12 +38,12 @@ def test_headers_that_are_there_already(
         assert f"m_{prefix}" in text
     assert not any(tmp_path.iterdir())
     with pytest.raises(UserError, match="would hide a header of the C library"):
-        load_format(name).check_name("strings")
+        load_format(name).check_name("dirent")
 
 
 def test_an_array_is_refused_like_a_model() -> None:
-    with pytest.raises(UserError, match=r"unistd\.h would hide a header of the C library"):
-        array_package(load_format("c-array"), DIGITS, "unistd")
+    with pytest.raises(UserError, match=r"dirent\.h would hide a header of the C library"):
+        array_package(load_format("c-array"), DIGITS, "dirent")
 
 
 def test_a_file_of_such_a_name_gets_another(tmp_path: Path, cli: CommandLine) -> None:  # noqa: F811
