@@ -98,8 +98,10 @@ def _evidence(board: Board, figure: str, facts: Found) -> tuple[Found, Found]:
         return found, [each for each in found if canonical_core(str(each[1].value)) in names]
     if figure == "hz":
         return among(of("hz"), board.hz)
-    if figure == "usb":
-        return _all_of(of("usb"), [str(device) for device in board.usb])
+    if figure == "platform.zephyr.usb":
+        return _all_of(of(figure), figures(board)[figure])
+    if figure.endswith("usb"):
+        return _all_of(of("usb"), figures(board)[figure])
     if figure.startswith("memory."):
         return _memory_evidence(board, figure, of("region"), of)
     if figure == "platform.arduino.fqbn":
@@ -113,7 +115,7 @@ def _evidence(board: Board, figure: str, facts: Found) -> tuple[Found, Found]:
     return among(of(figure), ours)
 
 
-def _all_of(found: Found, wanted: list[str]) -> tuple[Found, Found]:
+def _all_of(found: Found, wanted: Any) -> tuple[Found, Found]:
     """Evidence for a list: each of it must be said by some source; one fact stands for all."""
     said: dict[str, tuple[Source, Fact]] = {}
     for source, fact in found:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks.devicetree import DeviceTreeError, Node, chosen, read
 from benchmarks.source import Fact, Source
+from benchmarks.source_uart import page_facts, uart_facts
 from microtvm.target import Board
 
 _HZ = re.compile(r"^CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC=(\d+)", re.MULTILINE)
@@ -54,6 +55,8 @@ class Zephyr(Source):
             yield from self._chip(root, name)
             if name == target:
                 yield from self._tools(file.parent)
+                yield from uart_facts(root, file, self.root)
+                yield from page_facts(file.parent, self.root)
         for new, old in self._old:
             if new == target:
                 yield Fact("platform.zephyr.old", old, "boards/deprecated.cmake")

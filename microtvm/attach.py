@@ -124,7 +124,12 @@ def is_real(board: Board, place: Place) -> bool:
 
 def serial_url(project: Project, place: Place = ANYWHERE) -> str:
     """The URL of the board's link, once its port is found; see `device.find_port`."""
-    port = find_port(project.board, port=place.port, serial_number=place.serial_number)
+    port = find_port(
+        project.board,
+        port=place.port,
+        serial_number=place.serial_number,
+        platform=project.platform.name,
+    )
     return f"serial:{port.device}?baud={project.platform.baud(project)}"
 
 

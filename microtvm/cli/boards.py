@@ -10,7 +10,10 @@ from microtvm.cli.console import emit_json, emit_table, emit_text
 from microtvm.errors import UserError
 from microtvm.target import FEATURES, Board, list_boards, list_cpus, load_board
 from microtvm.target.document import near
-from microtvm.target.explain import Explained, explain_board, shown_file
+from microtvm.target.explain import Explained, explain_board, link_text, shown_file
+
+_TIMING = "cpu/timing."
+"""The table of cycles: for who asks where an estimate comes from."""
 
 _SUFFIXES = {"": 1, "K": 1024, "M": 1024**2}
 
@@ -106,7 +109,11 @@ def show(board_name: str, explain: bool, as_json: bool) -> None:
         emit_json(_as_json(board) | values)
         return
     if not explain:
-        emit_table((board.name, ""), [(row.key, _text(row)) for row in rows])
+        emit_table(
+            (board.name, ""),
+            [(row.key, _text(row)) for row in rows if not row.key.startswith(_TIMING)]
+            + [(f"link, {name}", link_text(board, name)) for name in board.platforms],
+        )
         return
     emit_table(
         (board.name, "value", "from", "second source"),
@@ -167,6 +174,16 @@ def _as_json(board: Board) -> dict[str, object]:
         ],
         "url": board.url,
         "usb": [str(device) for device in board.usb],
+        "uart": None
+        if board.uart is None
+        else {key: getattr(board.uart, key) for key in ("name", "tx", "rx", "baud", "via")},
+        "links": {
+            name: {
+                "usb": [str(usb) for usb in board.link_usb(name)],
+                "text": link_text(board, name),
+            }
+            for name in board.platforms
+        },
         "flash_tools": [{"name": t.name, "argv": list(t.argv)} for t in board.flash_tools],
         "settings": {name: dict(table) for name, table in board.settings.items()},
         "names": dict(board.names),

@@ -33,6 +33,7 @@ from microtvm.project import (
     build_project,
     by_step,
     check_stack,
+    choose_platform,
     load_project,
     watchdog_warning,
 )
@@ -134,7 +135,7 @@ def built_project(
                 hint="leave out --board and --platform, or give a model file",
             )
         steps = project.by_step(wanted.options)
-        require_way(project.board, wanted.place)
+        require_way(project.board, wanted.place, project.platform.name)
         if wanted.flashing:
             plan_project(project, wanted.place, options=steps["flash"])
         report("building", 0, 1)
@@ -153,7 +154,7 @@ def built_project(
             f"{target} is not in the flash of board {board.name}",
             hint="create a project, flash it, and run that; `microtvm run --flash` does all of it",
         )
-    require_way(board, wanted.place)
+    require_way(board, wanted.place, choose_platform(board, wanted.platform).name)
     project = prepare(
         target,
         board,
@@ -167,12 +168,12 @@ def built_project(
     return project, by_step(project.platform.name, project.platform.options, wanted.options)
 
 
-def require_way(board: Board, place: Place) -> None:
+def require_way(board: Board, place: Place, platform: str) -> None:
     """The board's emulator must be installed, or its port there."""
     if not is_real(board, place):
         require_emulator(board)
     elif not Path(place.port).is_dir() or not place.port:
-        find_port(board, port=place.port, serial_number=place.serial_number)
+        find_port(board, port=place.port, serial_number=place.serial_number, platform=platform)
 
 
 def result_json(result: RunResult, project: Project) -> dict[str, Any]:

@@ -13,14 +13,12 @@ from serial.tools import list_ports as pyserial_ports
 
 from microtvm.errors import LinkError, MicrotvmError, UserError
 from microtvm.target import Board, UsbId
+from microtvm.target.bridge import CLASS_DRIVER, find_bridge
 
 USB_DEVICES = Path("/sys/bus/usb/devices")
 PROCESSES = Path("/proc")
 
 _CABLE = "is it plugged in, with a cable that carries data and not only power?"
-
-# A braille display's driver takes this bridge's ports away, as Ubuntu ships it.
-_CH340 = 0x1A86
 
 
 @dataclass(frozen=True)
@@ -35,6 +33,14 @@ class Port:
     """Of the USB device; empty if it has none."""
     description: str = ""
     """What the device calls itself."""
+    location: str = ""
+    """Where on the bus the device is, e.g. `1-4.2`; empty where the system doesn't tell."""
+
+    @property
+    def socket(self) -> str:
+        """The device's place on the bus without the interface that the port is of: all ports of one
+        device have the same, and no two devices do."""
+        return self.location.partition(":")[0]
 
     def __str__(self) -> str:
         facts = [str(self.usb) if self.usb else "not USB", self.description]
@@ -51,6 +57,7 @@ def list_ports() -> list[Port]:
             usb=None if each.vid is None or each.pid is None else UsbId(each.vid, each.pid),
             serial_number=each.serial_number or "",
             description=each.product or (each.description or "").replace("n/a", ""),
+            location=each.location or "",
         )
         for each in pyserial_ports.comports()
     ]
@@ -58,12 +65,15 @@ def list_ports() -> list[Port]:
 
 
 def of_board(board: Board, ports: Iterable[Port]) -> list[Port]:
-    """Those of the ports whose USB ids are the board's."""
-    return [port for port in ports if port.usb in board.usb]
+    """Those of the ports whose USB ids are the board's, its boot loader's too."""
+    return [port for port in ports if port.usb in board.usb_ids]
 
 
-def find_port(board: Board, *, port: str = "", serial_number: str = "") -> Port:
-    """The board's serial port.
+def find_port(
+    board: Board, *, port: str = "", serial_number: str = "", platform: str | None = None
+) -> Port:
+    """The board's serial port: the link of a platform's projects, or, without a platform, any that
+    an image may be taken at.
 
     `port` names it, or `serial_number` is that of its USB device; without either it is the only one
     of the board's USB ids. LinkError if there is none, UserError for a choice that doesn't exist or
@@ -72,7 +82,8 @@ def find_port(board: Board, *, port: str = "", serial_number: str = "") -> Port:
     ports = list_ports()
     if port:
         return _named(board, port, ports)
-    found = of_board(board, ports) if board.usb else []
+    ids = board.usb_ids if platform is None else board.link_usb(platform)
+    found = [each for each in ports if each.usb in ids]
     if serial_number:
         chosen = [each for each in ports if each.serial_number == serial_number]
         found = [each for each in chosen if each in found] or chosen
@@ -85,12 +96,27 @@ def find_port(board: Board, *, port: str = "", serial_number: str = "") -> Port:
         return found[0]
     if found:
         raise _several(board, found)
-    if not board.usb:
-        raise UserError(
-            f"which serial port is board {board.name}'s? Its file has no USB ids",
-            hint=f"add --port PORT; {_plugged_in(ports)}",
+    if not ids:
+        raise _unknown(board, platform or "", ports)
+    raise _missing(board, ids, ports)
+
+
+def _unknown(board: Board, platform: str, ports: Sequence[Port]) -> UserError:
+    """Nothing tells which port it is."""
+    uart = board.uart
+    at = f", {uart.baud} baud" if uart and uart.baud else ""
+    if uart is not None and board.on_pins(platform):
+        return UserError(
+            f"which serial port is board {board.name}'s? Its link for {platform} is the UART "
+            f"{uart}, which no USB socket of the board leads to",
+            hint=f"connect a serial adapter to {uart.pins or uart.name}{at}, and give its port "
+            f"with --port PORT; {_plugged_in(ports)}",
         )
-    raise _missing(board, ports)
+    link = f"; its link is the UART {uart}{at}" if uart and uart.name else ""
+    return UserError(
+        f"which serial port is board {board.name}'s? Its file has no USB ids{link}",
+        hint=f"add --port PORT; {_plugged_in(ports)}",
+    )
 
 
 def _named(board: Board, name: str, ports: Sequence[Port]) -> Port:
@@ -114,31 +140,48 @@ def _named(board: Board, name: str, ports: Sequence[Port]) -> Port:
 
 
 def _several(board: Board, found: Sequence[Port]) -> UserError:
-    numbers = {each.serial_number for each in found}
-    one = len(numbers) == 1 and "" not in numbers
+    devices = count_devices(found)
+    one = devices == 1
     what = f"one device has {len(found)} serial ports" if one else f"there are {len(found)} of them"
+    # Numbers that a maker has given twice tell nothing apart.
+    told = len({each.serial_number for each in found}) == devices
     return UserError(
-        f"which one is board {board.name}? {what}:\n" + "\n".join(f"  {each}" for each in found),
-        hint="choose with --port" + ("" if one else " or --serial-number"),
+        f"which one is board {board.name}? {what}:\n"
+        + "\n".join(f"  {each}{'' if one or told else _place(each)}" for each in found),
+        hint="choose with --port" + (" or --serial-number" if told and not one else ""),
     )
 
 
-def _missing(board: Board, ports: Sequence[Port]) -> LinkError:
-    ids = " or ".join(str(usb) for usb in board.usb)
-    present = next((usb for usb in board.usb if _on_the_bus(usb)), None)
+def _place(port: Port) -> str:
+    return f", plugged in at {port.socket}" if port.socket else ""
+
+
+def count_devices(ports: Iterable[Port]) -> int:
+    """How many USB devices the ports are of. Without a place on the bus, ports of one serial number
+    are taken for one device's, and each without a number for its own."""
+    return len(
+        {
+            (port.socket or port.serial_number or port.device, port.serial_number, port.usb)
+            for port in ports
+        }
+    )
+
+
+def _missing(board: Board, wanted: Sequence[UsbId], ports: Sequence[Port]) -> LinkError:
+    ids = " or ".join(str(usb) for usb in wanted)
+    present = next((usb for usb in wanted if _on_the_bus(usb)), None)
     if present is None:
         return LinkError(
             f"board {board.name} was not found: no serial port of a USB device {ids}",
             hint=f"{_CABLE} {_plugged_in(ports)}",
         )
-    hint = (
-        "is the driver brltty installed? It takes this device away: apt-get remove brltty"
-        if present.vendor == _CH340
-        else "its driver (cdc_acm, ftdi_sio, cp210x) may be missing, "
-        "or the board waits in its bootloader: press reset"
-    )
+    bridge = find_bridge(present.vendor)
+    hint = bridge.problem if bridge is not None else ""
     return LinkError(
-        f"board {board.name} is plugged in ({present}), but has no serial port", hint=hint
+        f"board {board.name} is plugged in ({present}), but has no serial port",
+        hint=hint
+        or f"its driver {bridge.driver if bridge else CLASS_DRIVER} may be missing, "
+        "or the board waits in its bootloader: press reset",
     )
 
 

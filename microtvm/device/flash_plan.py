@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from microtvm.device.find import Port, find_port, list_ports, of_board
+from microtvm.device.find import Port, count_devices, find_port, list_ports, of_board
 from microtvm.errors import BoardError, LinkError, ToolError, UserError
 from microtvm.target import Board, FlashTool, Programmer, load_programmer
 from microtvm.target.document import near
@@ -180,7 +180,7 @@ def _check_choice(
             hint=hint,
         )
     plugged = [] if dry else of_board(board, list_ports())
-    if len({each.serial_number for each in plugged}) > 1:
+    if count_devices(plugged) > 1:
         raise UserError(
             f"{len(plugged)} ports of {board.name} are there, and {chosen.name} can't be told "
             "which board to flash",

@@ -53,7 +53,7 @@ class Baremetal(MakePlatform):
     options = (WATCHDOG,)
 
     def check(self, board: Board, options: Mapping[str, Value]) -> None:
-        if board.uart is None:
+        if board.uart is None or not board.uart.driver:
             raise BoardError(
                 f"{board.file}: [uart] is missing, which the platform {self.name} needs",
                 hint="add the driver and the address of its registers",

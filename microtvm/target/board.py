@@ -97,16 +97,42 @@ class Memory:
     source says."""
 
 
+WAYS: Mapping[str, str] = {
+    "pins": "over pins alone: a serial adapter has to be connected to them",
+    "usb": "over the chip's own USB",
+}
+"""Where the bytes of a link's UART leave the board, if not by the probe or bridge of `usb`."""
+
+
 @dataclass(frozen=True)
 class Uart:
-    """The serial port that carries the link, where the project itself drives it."""
+    """The serial port that carries the link."""
 
-    driver: str
-    """Names the driver's source in a project template, e.g. `cmsdk`."""
-    base: int
-    """Address of its registers; 0 on the host."""
+    driver: str = ""
+    """Names the driver's source in a project template, e.g. `cmsdk`; empty where the platform's own
+    drivers carry the link."""
+    base: int = 0
+    """Address of its registers; 0 on the host, and where the driver needs none."""
     extra: tuple[tuple[str, int], ...] = ()
     """What else the driver needs: clock, pins, divisor."""
+    name: str = ""
+    """What Zephyr's devicetree calls it, e.g. `usart2`."""
+    tx: str = ""
+    """The pin that the board sends on, in the spelling of the chip's maker."""
+    rx: str = ""
+    """The pin that the board receives on."""
+    baud: int = 0
+    """Its speed as the board's platforms set it; 0 where unknown."""
+    via: str = ""
+    """One of WAYS; empty for the debug probe or USB bridge, as far as there is one."""
+
+    @property
+    def pins(self) -> str:
+        """As `TX PA2, RX PA3`; empty if they are unknown."""
+        return f"TX {self.tx}, RX {self.rx}" if self.tx and self.rx else ""
+
+    def __str__(self) -> str:
+        return self.name + (f" ({self.pins})" if self.pins else "")
 
 
 @dataclass(frozen=True)
@@ -233,7 +259,11 @@ class Board:
     url: str = ""
     """The page of the manual that the facts come from; empty for emulated machines."""
     usb: tuple[UsbId, ...] = ()
-    """The devices whose serial port is the board's link."""
+    """The debug probes or USB bridges whose serial port is the link, whatever the chip runs."""
+    platform_usb: Mapping[str, tuple[UsbId, ...]] = field(default_factory=dict)
+    """The chip's own USB as a platform programs it: devices whose serial port is its link."""
+    boot_usb: tuple[UsbId, ...] = ()
+    """Devices whose serial port takes images, and is no link."""
     flash_tools: tuple[FlashTool, ...] = ()
     """What can put an image into it, the first choice first."""
     settings: Mapping[str, Mapping[str, Setting]] = field(default_factory=dict)
@@ -244,6 +274,26 @@ class Board:
     """What others call it, by NAMERS."""
     origins: Mapping[str, Path] = field(default_factory=dict, compare=False, repr=False)
     """For every key chain, such as `memory.flash.start`, the file that its value came from."""
+
+    @property
+    def usb_ids(self) -> tuple[UsbId, ...]:
+        """All devices that the board may be on USB, its boot loader too."""
+        own = (usb for ids in self.platform_usb.values() for usb in ids)
+        return tuple(dict.fromkeys((*self.usb, *own, *self.boot_usb)))
+
+    def link_usb(self, platform: str) -> tuple[UsbId, ...]:
+        """The devices whose serial port is the link of a platform's projects; () where the link is
+        on pins, or its port is unknown."""
+        wired = self.uart is None or self.uart.via != "pins"
+        return (*(self.usb if wired else ()), *self.platform_usb.get(platform, ()))
+
+    def on_pins(self, platform: str) -> bool:
+        """Whether the link of a platform's projects is on pins that no USB socket leads to: as the
+        board's data says, or because its socket is the chip's own, and the platform takes a
+        UART."""
+        if self.link_usb(platform) or self.uart is None or self.emulator is not None:
+            return False
+        return self.uart.via == "pins" or bool(self.platform_usb)
 
     def memory(self, role: str) -> Memory:
         """The memory of a role of ROLES, after the fall-backs; BoardError if the board has none."""

@@ -50,6 +50,21 @@ def explain_board(board: Board) -> list[Explained]:
     return found
 
 
+def link_text(board: Board, platform: str) -> str:
+    """Where the link of a platform's projects leaves the board, in words."""
+    if board.emulator is not None:
+        return "the emulator's"
+    uart = str(board.uart) if board.uart is not None and board.uart.name else "the UART"
+    ids = ", ".join(map(str, board.link_usb(platform)))
+    if platform in board.platform_usb:
+        return f"the chip's own USB: {ids}"
+    if ids:
+        return f"{uart}, by the board's debug probe or USB bridge: {ids}"
+    if board.on_pins(platform):
+        return f"{uart}, no USB socket leads to it: connect a serial adapter, and give --port"
+    return f"{uart}, no USB id known: give --port"
+
+
 def shown_file(file: Path) -> str:
     """A file of the boards' folder by its path in it, any other as it is."""
     root = data_folder("boards")

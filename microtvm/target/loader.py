@@ -15,6 +15,7 @@ from microtvm.target.board import (
     FLASH_PLACEHOLDERS,
     NAMERS,
     ROLES,
+    WAYS,
     Board,
     Counter,
     Cpu,
@@ -33,6 +34,7 @@ from microtvm.target.timing import read_timing
 
 _ADDRESS_LIMIT = 2**32
 _HZ_LIMIT = 10**10
+_BAUD_LIMIT = 10**8
 _USB_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
 _WORD_IN_BRACES = re.compile(r"\{[\w.-]*\}")
 _PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}"), "simavr": ("{elf}",)}
@@ -84,7 +86,7 @@ def read_board(root: Path, file: Path) -> Board:
         description=reader.text("description"),
         cpu=cpu,
         memories=memories,
-        uart=_uart(reader),
+        uart=_uart(reader, file),
         counter=_counter(reader),
         emulator=_emulator(reader),
         platforms=reader.texts("platforms"),
@@ -92,7 +94,9 @@ def read_board(root: Path, file: Path) -> Board:
         file=file,
         hz=reader.whole("hz", 0, _HZ_LIMIT, default=0),
         url=reader.text("url", ""),
-        usb=_usb(reader),
+        usb=_usb(reader, "usb"),
+        platform_usb=_platform_usb(reader),
+        boot_usb=_usb(reader, "boot_usb"),
         flash_tools=tuple(
             _flash_tool(name, inner, settings) for name, inner in reader.tables("flash")
         ),
@@ -102,6 +106,7 @@ def read_board(root: Path, file: Path) -> Board:
         origins={chain: leaf.origin for chain, leaf in leaves(table)},
     )
     reader.finish()
+    _check_usb(board)
     _check_memories(board)
     return board
 
@@ -156,7 +161,7 @@ def _memory(name: str, reader: Reader) -> Memory:
     return memory
 
 
-def _uart(reader: Reader) -> Uart | None:
+def _uart(reader: Reader, file: Path) -> Uart | None:
     inner = reader.table("uart")
     if inner is None:
         return None
@@ -166,10 +171,20 @@ def _uart(reader: Reader) -> Uart | None:
             raise BoardError(f"{inner.where('extra')}.{key} must be an integer, found {value!r}")
         extra.append((key, value))
     uart = Uart(
-        driver=inner.text("driver"),
+        driver=inner.text("driver", ""),
         base=inner.whole("base", 0, _ADDRESS_LIMIT - 1, default=0),
         extra=tuple(extra),
+        name=inner.text("name", ""),
+        tx=inner.text("tx", ""),
+        rx=inner.text("rx", ""),
+        baud=inner.whole("baud", 1, _BAUD_LIMIT, default=0),
+        via=inner.one_of("via", WAYS) if inner.has("via") else "",
     )
+    if not uart.driver and not uart.name:
+        raise BoardError(
+            f"{file}: uart has neither a name nor a driver",
+            hint="name: what its devicetree calls it; driver: the source that drives it",
+        )
     inner.finish()
     return uart
 
@@ -215,17 +230,26 @@ def _emulator(reader: Reader) -> Emulator | None:
     return emulator
 
 
-def _usb(reader: Reader) -> tuple[UsbId, ...]:
-    ids = []
-    for text in reader.texts("usb", ()):
+def _usb(reader: Reader, key: str) -> tuple[UsbId, ...]:
+    ids: list[UsbId] = []
+    for text in reader.texts(key, ()):
         found = _USB_ID.fullmatch(text)
         if found is None:
             raise BoardError(
-                f"{reader.where('usb')} has {text!r}",
+                f"{reader.where(key)} has {text!r}",
                 hint="a USB id is vendor:product in lower-case hex digits, such as 0483:374b",
             )
-        ids.append(UsbId(int(found[1], 16), int(found[2], 16)))
+        usb = UsbId(int(found[1], 16), int(found[2], 16))
+        if usb in ids:
+            raise BoardError(f"{reader.where(key)} has {text!r} twice")
+        ids.append(usb)
     return tuple(ids)
+
+
+def _platform_usb(reader: Reader) -> dict[str, tuple[UsbId, ...]]:
+    return {
+        name: _usb(inner, "usb") for name, inner in reader.tables("platform") if inner.has("usb")
+    }
 
 
 def _flash_tool(
@@ -269,7 +293,22 @@ def _settings(reader: Reader) -> dict[str, dict[str, Setting]]:
     outer = reader.table("platform")
     if outer is None:
         return {}
-    return {name: dict(outer.scalars(name)) for name, _ in reader.tables("platform")}
+    return {
+        name: {key: inner.scalar(key) for key in inner.names() if key != "usb"}
+        for name, inner in reader.tables("platform")
+    }
+
+
+def _check_usb(board: Board) -> None:
+    """No id is the board's always and a platform's or the boot loader's: which would it be?"""
+    for name, ids in {**board.platform_usb, "boot_usb": board.boot_usb}.items():
+        for usb in ids:
+            if usb in board.usb or (name != "boot_usb" and usb in board.boot_usb):
+                raise BoardError(
+                    f"{board.file}: the USB id {usb} is in two lists, one of them "
+                    + (name if name == "boot_usb" else f"platform.{name}.usb"),
+                    hint="usb is for what is there always, whatever the chip runs",
+                )
 
 
 def _check_memories(board: Board) -> None:

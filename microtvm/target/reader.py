@@ -89,6 +89,18 @@ class Reader:
                 raise BoardError(f"{self.where(key)} has {value!r} twice")
         return values
 
+    def names(self) -> tuple[str, ...]:
+        """The names in the table, in the files' order; none of them is marked."""
+        return tuple(self._table)
+
+    def scalar(self, key: str) -> Scalar:
+        """A plain value of any kind; required."""
+        leaf = self._leaf(key, required=True)
+        assert leaf is not None
+        if isinstance(leaf.value, tuple):
+            raise BoardError(f"{self.where(key)} must be a plain value")
+        return leaf.value
+
     def scalars(self, key: str) -> tuple[tuple[str, Scalar], ...]:
         """A flat table of values under names of the writer's choice; empty if absent."""
         self._known.append(key)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from microtvm.target.board import Board, Cpu
+from microtvm.target.board import Board, Cpu, UsbId
 from microtvm.target.data import data_folder
 
 FILE = "checked.json"
@@ -51,8 +51,11 @@ def figures(board: Board) -> dict[str, Value]:
         found[f"memory.{memory.name}.size_bytes"] = memory.size_bytes
         if memory.wait_states is not None:
             found[f"memory.{memory.name}.wait_states"] = memory.wait_states
-    if board.usb:
-        found["usb"] = [str(device) for device in board.usb]
+    found |= _usb_figures(board)
+    if board.uart is not None:
+        for key in ("name", "tx", "rx", "baud", "via"):
+            if getattr(board.uart, key):
+                found[f"uart.{key}"] = getattr(board.uart, key)
     if "board" in board.settings.get("zephyr", {}):
         found["platform.zephyr.board"] = str(board.settings["zephyr"]["board"])
     if "old" in board.settings.get("zephyr", {}):
@@ -65,6 +68,16 @@ def figures(board: Board) -> dict[str, Value]:
         if tool.name in FLASH_TOOLS:
             found[f"flash.{tool.name}.argv"] = list(tool.argv)
     return found
+
+
+def usb_lists(board: Board) -> dict[str, tuple[UsbId, ...]]:
+    """The board's lists of USB ids by key chain."""
+    own = {f"platform.{name}.usb": ids for name, ids in board.platform_usb.items()}
+    return {"usb": board.usb, "boot_usb": board.boot_usb} | own
+
+
+def _usb_figures(board: Board) -> dict[str, Value]:
+    return {key: [str(each) for each in ids] for key, ids in usb_lists(board).items() if ids}
 
 
 def cpu_figures(cpu: Cpu) -> dict[str, Value]:

@@ -78,10 +78,20 @@ def test_show_without_explanation(cli: CommandLine) -> None:
     assert "Zephyr 3.7.1" not in text
     found = cli.ok("boards", "show", "rpi_pico", "--json").json
     assert "values" not in found
-    assert found["usb"] == ["2e8a:000a"]
+    assert found["usb"] == []
+    assert found["links"]["arduino"]["usb"] == ["2e8a:000a"]
+    assert found["links"]["zephyr"]["usb"] == []
+    assert found["uart"]["tx"] == "GPIO0"
+    assert "link, zephyr" in text
+    assert "connect a serial adapter" in text
     assert found["names"]["tvm"] == "rpipico"
     upload = next(tool for tool in found["flash_tools"] if tool["name"] == "arduino-cli")
     assert "rp2040:rp2040:rpipico" in upload["argv"]
+
+
+def test_timings_are_shown_only_when_asked_for(cli: CommandLine) -> None:
+    assert "timing" not in cli.ok("boards", "show", "nucleo_f411re").out
+    assert "cpu/timing.multiply" in cli.ok("boards", "show", "nucleo_f411re", "--explain").out
 
 
 def test_what_has_changed_since_the_comparison_has_no_second_source(

@@ -87,15 +87,16 @@ def image_of(elf: Path, folder: Path) -> Image:
     return Image(elf=elf, folder=folder, build=folder / "build")
 
 
-def plug_in(monkeypatch: pytest.MonkeyPatch, *ports: tuple[str, str, str]) -> None:
-    """These are the machine's ports: device, USB id or nothing, serial number."""
+def plug_in(monkeypatch: pytest.MonkeyPatch, *ports: tuple[str, ...]) -> None:
+    """These are the machine's ports: device, USB id or nothing, serial number, place on the bus."""
     found = []
-    for device, usb, number in ports:
+    for device, usb, number, *place in ports:
         info = ListPortInfo(device)
         if usb:
             info.vid, info.pid = (int(part, 16) for part in usb.split(":"))
             info.product = "Debug Probe"
         info.serial_number = number or None
+        info.location = place[0] if place else None
         found.append(info)
     monkeypatch.setattr(list_ports, "comports", lambda: found)
 

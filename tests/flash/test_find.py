@@ -12,9 +12,10 @@ import pytest
 
 from microtvm.device import find as find_module
 from microtvm.device import find_port, list_ports, open_transport
-from microtvm.device.find import Port, holders, port_problem
+from microtvm.device.find import Port, count_devices, holders, port_problem
 from microtvm.errors import LinkError, UserError
-from microtvm.target import UsbId
+from microtvm.target import UsbId, list_boards, load_board
+from microtvm.target.explain import link_text
 from tests.flash.bench import board_with, plug_in
 
 BOARD = board_with({})
@@ -61,7 +62,12 @@ def test_none_is_plugged_in(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("vendor", "product", "advice"), [("0483", "374b", "cdc_acm"), ("1a86", "7523", "brltty")]
+    ("vendor", "product", "advice"),
+    [
+        ("0483", "374b", "its driver cdc_acm may be missing"),
+        ("10c4", "ea60", "its driver cp210x may be missing"),
+        ("1a86", "7523", "brltty"),
+    ],
 )
 def test_plugged_in_without_a_port(
     monkeypatch: pytest.MonkeyPatch, empty_bus: Path, vendor: str, product: str, advice: str
@@ -96,6 +102,93 @@ def test_one_board_with_two_ports(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UserError, match="one device has 2 serial ports") as caught:
             find_port(BOARD, serial_number=number)
         assert caught.value.hint == "choose with --port"
+
+
+def at(port: tuple[str, str, str], location: str) -> tuple[str, str, str, str]:
+    return (*port, location)
+
+
+def test_clones_with_equal_serial_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices at two places of the bus are two, whatever numbers their maker gave them."""
+    first, second = at(NUCLEO, "1-4:1.2"), at(("/dev/ttyACM1", *NUCLEO[1:]), "1-2.1:1.2")
+    plug_in(monkeypatch, first, second)
+    with pytest.raises(UserError, match="there are 2 of them") as caught:
+        find_port(BOARD)
+    assert "serial number 066AFF31), plugged in at 1-4\n" in caught.value.message
+    assert caught.value.message.endswith("plugged in at 1-2.1")
+    assert caught.value.hint == "choose with --port"
+    plug_in(monkeypatch, at(NUCLEO, "1-4:1.2"), at(("/dev/ttyACM1", *NUCLEO[1:]), "1-4:1.4"))
+    with pytest.raises(UserError, match="one device has 2 serial ports"):
+        find_port(BOARD)
+
+
+def test_devices_are_counted_by_place_and_number() -> None:
+    ports = [
+        Port("a", UsbId(1, 1), "7", location="1-1:1.0"),
+        Port("b", UsbId(1, 1), "7", location="1-1:1.2"),
+        Port("c", UsbId(1, 1), "7", location="1-2:1.0"),
+    ]
+    assert count_devices(ports) == 2
+    assert count_devices([Port("a", serial_number="7"), Port("b", serial_number="7")]) == 1
+    assert count_devices([Port("a"), Port("b")]) == 2
+    assert count_devices([]) == 0
+
+
+# ---- the chip's own USB, which only some platforms program ----
+
+CORE = ("/dev/ttyACM3", "2e8a:000a", "E66038B713")
+
+
+def test_port_of_an_arduino_core_is_no_link_of_zephyr(monkeypatch: pytest.MonkeyPatch) -> None:
+    pico = load_board("rpi_pico")
+    plug_in(monkeypatch, CORE)
+    assert find_port(pico, platform="arduino").device == "/dev/ttyACM3"
+    assert find_port(pico).device == "/dev/ttyACM3"
+    with pytest.raises(UserError, match=r"is the UART uart0 \(TX GPIO0, RX GPIO1\)") as caught:
+        find_port(pico, platform="zephyr")
+    assert caught.value.hint.startswith(
+        "connect a serial adapter to TX GPIO0, RX GPIO1, 115200 baud, and give its port with --port"
+    )
+    assert "ttyACM3" in caught.value.hint
+    assert find_port(pico, platform="zephyr", port="/dev/ttyACM3").device == "/dev/ttyACM3"
+
+
+def test_probe_whose_port_is_not_wired(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The STM32F4 Discovery's ST-LINK has a port, and flashes; the UART is on pins all the same."""
+    discovery = load_board("stm32f4_disco")
+    plug_in(monkeypatch, NUCLEO)
+    assert find_port(discovery).device == "/dev/ttyACM0"
+    for platform in ("zephyr", "arduino"):
+        with pytest.raises(UserError, match="which no USB socket of the board leads to") as caught:
+            find_port(discovery, platform=platform)
+        assert "connect a serial adapter to TX PA2, RX PA3" in caught.value.hint
+
+
+def test_port_that_takes_images_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    board = load_board("esp32s3_devkitm")
+    plug_in(monkeypatch, ("/dev/ttyACM0", "303a:1001", ""))
+    assert find_port(board).device == "/dev/ttyACM0"
+    with pytest.raises(UserError, match="Its file has no USB ids; its link is the UART uart0"):
+        find_port(board, platform="zephyr")
+
+
+def test_probe_serves_every_platform(monkeypatch: pytest.MonkeyPatch) -> None:
+    plug_in(monkeypatch, NUCLEO)
+    nucleo = load_board("nucleo_f411re")
+    assert {find_port(nucleo, platform=name).device for name in nucleo.platforms} == {
+        "/dev/ttyACM0"
+    }
+
+
+def test_every_real_board_says_where_its_link_is() -> None:
+    for name in list_boards():
+        board = load_board(name)
+        if board.url:
+            for platform in board.platforms:
+                text = link_text(board, platform)
+                known = bool(board.link_usb(platform))
+                assert known == ("give --port" not in text), name
+                assert board.uart is not None or known, name
 
 
 def test_choices_that_do_not_exist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import pytest
 from microtvm.errors import BoardError
 from microtvm.target import (
     FEATURES,
+    Board,
     Emulator,
     data_folder,
     list_boards,
@@ -374,3 +375,45 @@ def test_mistake_in_a_cpu_is_named(old: str, new: str, message: str, tmp_path: P
     (tmp_path / "own.toml").write_text(BOARD)
     with pytest.raises(BoardError, match=message):
         read_board(tmp_path, tmp_path / "own.toml")
+
+
+# ---- links: UART and USB ids ----
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('uart = { tx = "PA2" }', "own.toml: uart has neither a name nor a driver"),
+        ('uart = { name = "u", via = "radio" }', "own.toml: uart.via is 'radio'"),
+        ('uart = { name = "u", baud = 0 }', "own.toml: uart.baud must be an integer from 1"),
+        ('usb = ["0483:374b", "0483:374b"]', "own.toml: usb has '0483:374b' twice"),
+        ('boot_usb = ["0483:374B"]', "own.toml: boot_usb has '0483:374B'"),
+        ('platform.x.usb = ["1:2"]', "own.toml: platform.x.usb has '1:2'"),
+        ('usb = ["0483:374b"]\nplatform.x.usb = ["0483:374b"]', "0483:374b is in two lists"),
+        ('usb = ["0483:374b"]\nboot_usb = ["0483:374b"]', "0483:374b is in two lists"),
+        ('boot_usb = ["0483:374b"]\nplatform.x.usb = ["0483:374b"]', "is in two lists"),
+        ("platform.x.key = [1]", "own.toml: platform.x.key must be a plain value"),
+    ],
+)
+def test_mistakes_in_links(tmp_path: Path, text: str, message: str) -> None:
+    before, _, _ = BOARD.partition("[uart]")
+    top, memories = before.split("[memory.flash]")
+    with pytest.raises(BoardError, match=re.escape(message).replace("own\\.toml", "own.toml")):
+        read(tmp_path, f"{top}\n{text}\n[memory.flash]{memories}")
+
+
+def test_links_by_platform(tmp_path: Path) -> None:
+    before, _, _ = BOARD.partition("[uart]")
+    top, memories = before.split("[memory.flash]")
+    text = (
+        'usb = ["0001:0001"]\nboot_usb = ["0001:0002"]\nplatform.x.usb = ["0001:0003"]\n'
+        'platform.x.key = 1\nuart = { name = "u", via = "pins" }\n'
+    )
+    board = read(tmp_path, f"{top}\n{text}\n[memory.flash]{memories}")
+    assert isinstance(board, Board)
+    assert board.settings == {"x": {"key": 1}}
+    assert [str(usb) for usb in board.usb_ids] == ["0001:0001", "0001:0003", "0001:0002"]
+    assert [str(usb) for usb in board.link_usb("x")] == ["0001:0003"]
+    assert board.link_usb("y") == ()
+    assert board.on_pins("y")
+    assert not board.on_pins("x")
