@@ -142,6 +142,9 @@ def _memory_evidence(board: Board, figure: str, regions: Found, of: Any) -> tupl
         if not any(fact.value == board.hz for _, fact in same):
             return [], []
         return of("wait_states"), [e for e in of("wait_states") if e[1].value == memory.wait_states]
+    if key in ("kind", "label"):
+        said = [each for each in of(f"memory-{key}") if each[1].value[0] == memory.start]
+        return said, [each for each in said if each[1].value[1] == getattr(memory, key)]
     here = [each for each in regions if each[1].value[0] == memory.start]
     if key == "start":
         return here, here

@@ -17,6 +17,7 @@ _RUNNER = re.compile(
 )
 _RUNNER_KINDS = {"target": "pyocd", "pid": "dfu", "offset": "offset", "board-id": "board-id"}
 _SCRIPT = re.compile(r"target/([\w.-]+)\.cfg")
+_TCM = ("arm,dtcm", "arm,itcm", "nxp,imx-dtcm", "nxp,imx-itcm")
 _MEMORIES = {
     *("mmio-sram", "soc-nv-flash", "zephyr,memory-region", "fixed-partitions"),
     *("arm,ccm", "arm,dtcm", "arm,itcm", "nxp,imx-dtcm", "nxp,imx-itcm", "sifive,dtim0"),
@@ -160,6 +161,11 @@ class Zephyr(Source):
         for start, length in regions:
             file = self._within(node.properties["reg"].file)
             yield Fact("region", (base + start, length), file, node.name)
+            if "zephyr,memory-region" in node.compatible:
+                for label in node.labels:
+                    yield Fact("memory-label", (start, label), file, "zephyr,memory-region")
+            for kind, says in _kinds(node):
+                yield Fact("memory-kind", (start, kind), file, says)
             if partition:
                 yield Fact("region", (start, length), file, node.name)
 
@@ -176,6 +182,16 @@ class Zephyr(Source):
 
     def _within(self, file: str) -> str:
         return self.shown(Path(file))
+
+
+def _kinds(node: Node) -> Iterator[tuple[str, str]]:
+    """How far a memory is from the core, as `microtvm.target.board.KINDS` has it, and why."""
+    for name in node.compatible:
+        if name in _TCM:
+            yield "tcm", name
+    for name in (node.name, *node.labels):
+        if name.startswith("sdram"):
+            yield "external", name
 
 
 def _flash_of(partition: Node) -> Node:

@@ -16,7 +16,16 @@ from typing import Any
 from microtvm.errors import FitError, MicrotvmError, ModelError, ToolError, UserError
 from microtvm.inference import Progress, prefix_of, prepare, run_project, silent
 from microtvm.pipeline import compile_model
-from microtvm.project import Demand, Project, contents, demand_of, measure, read_library
+from microtvm.project import (
+    Demand,
+    Project,
+    arena_pool,
+    choose_platform,
+    contents,
+    demand_of,
+    measure,
+    read_library,
+)
 from microtvm.target import Board, Cpu, list_boards, load_board
 
 _BYTES = ("flash_bytes", "ram_bytes", "spare_flash_bytes", "spare_ram_bytes")
@@ -60,6 +69,8 @@ class BoardResult:
     """Bytes left in the fuller of the memories for code and weights; negative if they lack."""
     spare_ram: int
     """Likewise of the memories for the arena, variables and the stack that the board reserves."""
+    arena: str
+    """The memory that the arena is in."""
 
     @property
     def fits(self) -> bool:
@@ -107,6 +118,7 @@ class BoardResult:
                 if self.core.refusal
                 else dict(zip(_BYTES, sizes, strict=True))
             ),
+            "arena_memory": None if self.core.refusal else self.arena,
             "cycles": self.core.cycles,
             "seconds": self.seconds,
             "cycles_model": self.core.cycles_model,
@@ -216,12 +228,18 @@ def _counted(project: Project, cpu: Cpu) -> CoreResult:
 def _on_board(board: Board, core: CoreResult) -> BoardResult:
     demand = core.demand
     full = replace(demand, stack=board.stack_bytes)
+    pools = choose_platform(board).arena_pools(board) or (board.memory("arena"),)
+    arena = arena_pool(board, full, pools)
     spare = {
         memory: memory.size_bytes - sum(size for _, size in parts)
-        for memory, parts in contents(board, full).items()
+        for memory, parts in contents(board, full, pools).items()
     }
     flash = {board.memory("code"), board.memory("weights")}
-    ram = {board.memory("data"), board.memory("arena")}
+    ram = {board.memory("data"), arena}
     return BoardResult(
-        board, core, min(spare[memory] for memory in flash), min(spare[memory] for memory in ram)
+        board,
+        core,
+        min(spare[memory] for memory in flash),
+        min(spare[memory] for memory in ram),
+        arena.name,
     )

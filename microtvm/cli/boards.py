@@ -141,8 +141,8 @@ def _flash(board: Board) -> int | None:
 
 
 def _ram(board: Board) -> int | None:
-    """Bytes of the memory for the arena, likewise."""
-    return board.memory("arena").size_bytes if board.memories else None
+    """Bytes of the largest memory for an arena, likewise."""
+    return max((pool.size_bytes for pool in board.arena_pools), default=None)
 
 
 def _size(size: int | None) -> str:
@@ -169,6 +169,8 @@ def _as_json(board: Board) -> dict[str, object]:
                 "size_bytes": m.size_bytes,
                 "roles": list(m.roles),
                 "wait_states": m.wait_states,
+                "kind": m.kind,
+                "label": m.label,
             }
             for m in board.memories
         ],

@@ -18,7 +18,7 @@ def print_survey(found: Sequence[BoardResult]) -> None:
     for number, note in enumerate(notes, 1):
         notes[note] = f"[{number}]"
     emit_table(
-        ("board", "cpu", "fits", "flash to spare", "RAM to spare", "time, est.", ""),
+        ("board", "cpu", "fits", "flash to spare", "RAM to spare", "arena in", "time, est.", ""),
         [
             (
                 each.board.name,
@@ -26,6 +26,7 @@ def print_survey(found: Sequence[BoardResult]) -> None:
                 "yes" if each.fits else "no",
                 "-" if each.core.refusal else f"{each.spare_flash:,}",
                 "-" if each.core.refusal else f"{each.spare_ram:,}",
+                "-" if each.core.refusal else each.arena,
                 _time(each.seconds),
                 notes.get(each.note, ""),
             )

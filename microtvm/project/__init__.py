@@ -6,7 +6,7 @@ from microtvm.project.create import (
     create_project,
     load_project,
 )
-from microtvm.project.fit import Demand, check_fit, contents, demand_of
+from microtvm.project.fit import Demand, arena_pool, check_fit, contents, demand_of
 from microtvm.project.library import Library, read_library
 from microtvm.project.measure import Flash, Footprint, Ram, measure
 from microtvm.project.option import Option, Value, by_step, split_options
@@ -27,6 +27,7 @@ __all__ = [
     "Ram",
     "StackReport",
     "Value",
+    "arena_pool",
     "build_project",
     "by_step",
     "check_fit",

@@ -71,7 +71,7 @@ def create_project(
     stack = stack_bytes or board.stack_bytes
     if stack % 16 or stack < 256:
         raise UserError(f"the stack must be a multiple of 16 and at least 256 bytes: {stack}")
-    check_fit(board, demand_of(model, stack))
+    check_fit(board, demand_of(model, stack), chosen.arena_pools(board))
     if library.resolve().is_relative_to(output.resolve()):
         raise UserError(f"the model library {library} lies in the project's folder {output}")
     context = _context(model, board, stack) | {"options": values}

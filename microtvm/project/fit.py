@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from microtvm.errors import FitError
@@ -37,29 +38,49 @@ def demand_of(library: Library, stack_bytes: int) -> Demand:
     )
 
 
-def contents(board: Board, demand: Demand) -> dict[Memory, list[tuple[str, int]]]:
-    """What an image puts into each memory of the board: names, and bytes. {} for the host."""
+def arena_pool(board: Board, demand: Demand, pools: Sequence[Memory]) -> Memory:
+    """The first of the pools that holds the arena beside what else has to be there; the roomiest,
+    if none does."""
+
+    def room(pool: Memory) -> int:
+        shared = demand.stack + demand.static if pool == board.memory("data") else 0
+        return pool.size_bytes - shared - demand.arena
+
+    fitting = [pool for pool in pools if room(pool) >= 0]
+    return fitting[0] if fitting else max(pools, key=room)
+
+
+def contents(
+    board: Board, demand: Demand, pools: Sequence[Memory] = ()
+) -> dict[Memory, list[tuple[str, int]]]:
+    """What an image puts into each memory of the board: names, and bytes. {} for the host.
+
+    `pools` are those that the platform can place the arena in, the first choice first; by default
+    the memory of its role.
+    """
     parts: dict[Memory, list[tuple[str, int]]] = {}
     if not board.memories:
         return parts
-    for role, name, size in (
-        ("arena", "arena", demand.arena),
-        ("data", "stack", demand.stack),
-        ("data", "variables", demand.static),
-        ("weights", "weights", demand.weights),
-        ("code", "code", demand.code),
+    arena = arena_pool(board, demand, pools or (board.memory("arena"),))
+    for memory, name, size in (
+        (arena, "arena", demand.arena),
+        (board.memory("data"), "stack", demand.stack),
+        (board.memory("data"), "variables", demand.static),
+        (board.memory("weights"), "weights", demand.weights),
+        (board.memory("code"), "code", demand.code),
     ):
-        parts.setdefault(board.memory(role), []).append((name, size))
+        parts.setdefault(memory, []).append((name, size))
     return parts
 
 
-def check_fit(board: Board, demand: Demand) -> None:
-    """FitError if a memory of the board is too small, naming every such memory and what fills it.
+def check_fit(board: Board, demand: Demand, pools: Sequence[Memory] = ()) -> None:
+    """FitError if a memory of the board is too small, naming every such memory and what fills it;
+    `pools` as in `contents`.
 
     A board without memories (the host) fits everything.
     """
     complaints = []
-    for memory, used in contents(board, demand).items():
+    for memory, used in contents(board, demand, pools).items():
         excess = sum(size for _, size in used) - memory.size_bytes
         if excess > 0:
             list_of_parts = " + ".join(f"{name} {size:,}" for name, size in used if size)

@@ -16,7 +16,7 @@ from pathlib import Path
 from microtvm.errors import UserError
 from microtvm.project.library import Library
 from microtvm.project.option import Option, Value, by_step, parse_options
-from microtvm.target import Board, FlashTool, data_folder, load_programmer
+from microtvm.target import Board, FlashTool, Memory, data_folder, load_programmer
 
 LINK_BAUD = 115200
 """The speed at which the drivers of all templates run the link."""
@@ -146,6 +146,11 @@ class Platform(ABC):
         emulator = project.board.emulator
         assert emulator is not None
         return emulator.command(self.elf(project), serial)
+
+    def arena_pools(self, board: Board) -> tuple[Memory, ...]:
+        """The memories that it can place an arena in, the first choice first; () where it leaves
+        the arena to the board's memory for it."""
+        return ()
 
     def build_folder(self, project: Project) -> Path:
         """The folder that the build writes to."""

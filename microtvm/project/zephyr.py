@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from microtvm.errors import BoardError, UserError
+from microtvm.project.fit import arena_pool, demand_of
 from microtvm.project.library import Library
 from microtvm.project.make import run_build
 from microtvm.project.option import Option, Value
 from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.zephyr_tools import HINTS, build_commands, environment
 from microtvm.project.zephyr_tree import Tree, find_tree
-from microtvm.target import Board, Setting, list_boards, load_board
+from microtvm.target import Board, Memory, Setting, list_boards, load_board
 from microtvm.target.document import near
 
 _KEYS = ("arena", "board", "modules", "old", "renamed", "serial", "uart", "weights")
@@ -114,11 +115,24 @@ class Zephyr(Platform):
                 "old_file": _stem(found.old) if found.file else "",
                 "renamed": found.renamed,
                 "uart": found.uart if options["console"] else "",
-                "arena": options["arena"] or found.arena,
+                "arena": options["arena"] or found.arena or self._pool(board, library),
                 "weights": options["weights"] or found.weights,
             },
             "needs_libm": "#include <math.h>" in source,
         }
+
+    def arena_pools(self, board: Board) -> tuple[Memory, ...]:
+        """Those that a devicetree's region stands for, and that of the variables."""
+        data = board.memory("data") if board.memories else None
+        return tuple(pool for pool in board.arena_pools if pool.label or pool == data)
+
+    def _pool(self, board: Board, library: Library) -> str:
+        """The label of the region that holds the arena; empty for the RAM of all variables."""
+        pools = self.arena_pools(board)
+        if not pools:
+            return ""
+        pool = arena_pool(board, demand_of(library, board.stack_bytes), pools)
+        return "" if "data" in pool.roles else pool.label
 
     def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
         board = zephyr_board(project.board)

@@ -34,8 +34,15 @@ FAMILIES = ("avr", "cortex-m", "native", "riscv", "xtensa")
 """What start-up code and toolchain depend on; `native` is the machine that microtvm runs on."""
 
 ROLES = ("code", "data", "arena", "weights")
-"""What a memory is used for. Each role has at most one memory; `arena` falls back on the memory of
-`data`, `weights` on that of `code`."""
+"""What a memory is used for. Each role has at most one memory, but for `arena`, which a platform
+that can place it chooses a pool for. `arena` falls back on the memory of `data`, `weights` on that
+of `code`."""
+
+KINDS: Mapping[str, str] = {
+    "tcm": "tightly coupled: the core reads and writes it in one cycle, past all caches and buses",
+    "external": "a chip of its own behind a controller, many cycles away",
+}
+"""How far a memory is from the core, where it is not the chip's common RAM or flash."""
 
 EMULATORS = ("process", "qemu", "simavr")
 """`process`: the image runs on the host itself, the link is its standard input and output.
@@ -95,6 +102,11 @@ class Memory:
     wait_states: int | None = None
     """Cycles of the core that a read takes beyond the first, at the board's `hz`; None where no
     source says."""
+    kind: str = ""
+    """One of KINDS; empty for the chip's common memories."""
+    label: str = ""
+    """The devicetree's label of the region, where a linker can be told to place things there by
+    it."""
 
 
 WAYS: Mapping[str, str] = {
@@ -295,6 +307,18 @@ class Board:
             return False
         return self.uart.via == "pins" or bool(self.platform_usb)
 
+    @property
+    def arena_pools(self) -> tuple[Memory, ...]:
+        """The memories that an arena can live in, the fastest first; of those as fast, that of the
+        variables, then the larger."""
+        pools = [memory for memory in self.memories if "arena" in memory.roles]
+        if not pools and self.memories:
+            pools = [self.memory("arena")]
+        rank = {"tcm": 0, "": 1, "external": 2}
+        return tuple(
+            sorted(pools, key=lambda m: (rank[m.kind], "data" not in m.roles, -m.size_bytes))
+        )
+
     def memory(self, role: str) -> Memory:
         """The memory of a role of ROLES, after the fall-backs; BoardError if the board has none."""
         wanted = [role]
@@ -303,9 +327,10 @@ class Board:
         if role == "weights":
             wanted.append("code")
         for name in wanted:
-            for memory in self.memories:
-                if name in memory.roles:
-                    return memory
+            found = [memory for memory in self.memories if name in memory.roles]
+            if found:
+                # Of several pools for the arena that of the variables: it needs no placing.
+                return next((memory for memory in found if "data" in memory.roles), found[0])
         raise BoardError(
             f"board {self.name} has no memory of role {role!r}",
             hint=f"add the role to a [memory.<name>] table of {self.file}",

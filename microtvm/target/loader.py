@@ -13,6 +13,7 @@ from microtvm.target.board import (
     FAMILIES,
     FEATURES,
     FLASH_PLACEHOLDERS,
+    KINDS,
     NAMERS,
     ROLES,
     WAYS,
@@ -154,6 +155,8 @@ def _memory(name: str, reader: Reader) -> Memory:
         size_bytes=reader.whole("size_bytes", 1, _ADDRESS_LIMIT),
         roles=reader.some_of("roles", ROLES),
         wait_states=reader.whole("wait_states", 0, 100) if reader.has("wait_states") else None,
+        kind=reader.one_of("kind", KINDS) if reader.has("kind") else "",
+        label=reader.text("label", ""),
     )
     if memory.start + memory.size_bytes > _ADDRESS_LIMIT:
         raise BoardError(f"{reader.where('size_bytes')}: the memory ends beyond 32-bit addresses")
@@ -316,7 +319,7 @@ def _check_memories(board: Board) -> None:
         return
     for role in ROLES:
         owners = [memory.name for memory in board.memories if role in memory.roles]
-        if len(owners) > 1:
+        if len(owners) > 1 and role != "arena":
             raise BoardError(f"{board.file}: memories {' and '.join(owners)} share role {role!r}")
         board.memory(role)
     ordered = sorted(board.memories, key=lambda memory: memory.start)

@@ -51,6 +51,9 @@ def figures(board: Board) -> dict[str, Value]:
         found[f"memory.{memory.name}.size_bytes"] = memory.size_bytes
         if memory.wait_states is not None:
             found[f"memory.{memory.name}.wait_states"] = memory.wait_states
+        for key in ("kind", "label"):
+            if getattr(memory, key):
+                found[f"memory.{memory.name}.{key}"] = getattr(memory, key)
     found |= _usb_figures(board)
     if board.uart is not None:
         for key in ("name", "tx", "rx", "baud", "via"):

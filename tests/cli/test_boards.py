@@ -24,8 +24,9 @@ def test_filters_narrow_the_list(cli: CommandLine) -> None:
         b.name for b in every if b.cpu.has("mve", "dsp")
     ]
     assert names(cli, "--min-ram", "512K") == [
-        b.name for b in every if b.memories and b.memory("arena").size_bytes >= 512 * 1024
+        b.name for b in every if any(p.size_bytes >= 512 * 1024 for p in b.arena_pools)
     ]
+    assert "teensy41" in names(cli, "--min-ram", "512K"), "its second on-chip RAM"
     assert names(cli, "--search", "NANO 33") == ["arduino_nano_33_ble"]
     assert names(cli, "--search", "metrom4") == ["adafruit_metro_m4"]
     assert "rpi_pico" in names(cli, "--cpu", "cortex-m0plus", "--search", "raspberry")

@@ -62,7 +62,7 @@ def test_text_lists_what_fits_first(cli: CommandLine, pair: Path, tmp_path: Path
     assert (first[2], last[2]) == ("yes", "no")
     assert rows.index(first) < rows.index(last)
     assert last[4].startswith("-")
-    assert first[5:] == ["-", "[1]"]
+    assert first[5:] == ["ram", "-", "[1]"]
     assert "[1] the model's code is not counted, and no time: no machine" in text
 
 

@@ -263,6 +263,7 @@ REFUSED = [
     ("start = 0\n", "start = -1\n", r"memory\.flash\.start must be an integer from 0"),
     ("start = 0x20000000", "start = 0xFFFFFFF0", r"memory\.ram\.size_bytes: .* beyond 32-bit"),
     ("start = 0x20000000", "start = 0x100", "memories flash and ram overlap"),
+    ("start = 0\n", 'start = 0\nkind = "fast"\n', r"own\.toml: memory\.flash\.kind is 'fast'"),
     ('["data"]', '["data", "code"]', "memories flash and ram share role 'code'"),
     ('["data"]', '["arena"]', "has no memory of role 'data'"),
     ('["data"]', '["data", "date"]', r"memory\.ram\.roles has 'date'"),
@@ -417,3 +418,21 @@ def test_links_by_platform(tmp_path: Path) -> None:
     assert board.link_usb("y") == ()
     assert board.on_pins("y")
     assert not board.on_pins("x")
+
+
+def test_pools_for_the_arena_are_ordered_by_speed(tmp_path: Path) -> None:
+    pools = """
+memory.far = { start = 0x80000000, size_bytes = 0x100000, roles = ["arena"], kind = "external" }
+memory.small = { start = 0x30000000, size_bytes = 0x100, roles = ["arena"] }
+memory.large = { start = 0x30010000, size_bytes = 0x200, roles = ["arena"] }
+memory.near = { start = 0x10000000, size_bytes = 0x100, roles = ["arena"], kind = "tcm" }
+[memory.flash]"""
+    text = BOARD.replace("[memory.flash]", pools).replace('["data"]', '["data", "arena"]')
+    board = read(tmp_path, text)
+    assert isinstance(board, Board)
+    names = [pool.name for pool in board.arena_pools]
+    assert names == ["near", "ram", "large", "small", "far"]
+    assert board.memory("arena").name == "ram"
+    plain = read(tmp_path, BOARD)
+    assert isinstance(plain, Board)
+    assert [pool.name for pool in plain.arena_pools] == ["ram"]
