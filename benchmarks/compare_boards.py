@@ -104,6 +104,8 @@ def _evidence(board: Board, figure: str, facts: Found) -> tuple[Found, Found]:
         return _all_of(of("usb"), figures(board)[figure])
     if figure.startswith("memory."):
         return _memory_evidence(board, figure, of("region"), of)
+    if figure == "platform.zephyr.modules":
+        return _all_of(of("module"), str(board.settings["zephyr"]["modules"]).split())
     if figure == "platform.arduino.fqbn":
         fqbn = str(board.settings["arduino"]["fqbn"])
         found, agreeing = among(of(figure), fqbn)
@@ -175,6 +177,9 @@ def _tool_evidence(board: Board, tool: str, of: Any) -> tuple[Found, Found]:
     if tool in ("avrdude", "esptool"):
         chip = argv[argv.index("--chip" if tool == "esptool" else "-p") + 1]
         return of("mcu"), [each for each in of("mcu") if each[1].value == chip]
+    if tool == "teensy_loader_cli":
+        wanted = next(word.partition("=")[2] for word in argv if word.startswith("--mcu="))
+        return [], [each for each in of("teensy") if each[1].value == wanted]
     if tool == "uf2":
         ids = {fact.value for _, fact in of("board-id")}
         wanted = argv[argv.index("--board-id") + 1] if "--board-id" in argv else ""

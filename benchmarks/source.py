@@ -16,8 +16,9 @@ class Fact:
     """One thing that a source says.
 
     `kind` and the type of `value`: cpu (str: a core or an instruction set), hz (int), region
-    ((start, bytes)), memory-kind and memory-label ((start, str)), code_bytes and data_bytes (int), usb (str, `vendor:product`), a key chain
-    such as platform.zephyr.board (str), pyocd, openocd and mcu (str: target, script, chip),
+    ((start, bytes)), memory-kind and memory-label ((start, str)), code_bytes and data_bytes (int),
+    usb (str, `vendor:product`), module (str: of west's manifest), a key chain such as
+    platform.zephyr.board (str), pyocd, teensy, openocd and mcu (str: target, chip, script, chip),
     uf2 and board-id (str: of a family, of a boot loader), offset (int: of the image in the flash),
     wait_states (int: of the flash at `hz`), dfu (str: a USB id), features (tuple of str: a CPU's).
     """

@@ -13,9 +13,15 @@ from microtvm.target import Board
 
 _HZ = re.compile(r"^CONFIG_SYS_CLOCK_HW_CYCLES_PER_SEC=(\d+)", re.MULTILINE)
 _RUNNER = re.compile(
-    r'board_runner_args\(\s*([\w-]+)\s+"?--(target|pid|offset|board-id)=([^")\s]+)'
+    r'board_runner_args\(\s*([\w-]+)\s+"?--(target|pid|offset|board-id|mcu)=([^")\s]+)'
 )
-_RUNNER_KINDS = {"target": "pyocd", "pid": "dfu", "offset": "offset", "board-id": "board-id"}
+_RUNNER_KINDS = {
+    "target": "pyocd",
+    "pid": "dfu",
+    "offset": "offset",
+    "board-id": "board-id",
+    "mcu": "teensy",
+}
 _SCRIPT = re.compile(r"target/([\w.-]+)\.cfg")
 _TCM = ("arm,dtcm", "arm,itcm", "nxp,imx-dtcm", "nxp,imx-itcm")
 _MEMORIES = {
@@ -56,6 +62,7 @@ class Zephyr(Source):
             yield from self._chip(root, name)
             if name == target:
                 yield from self._tools(file.parent)
+                yield from self._modules(file.parent, target)
                 yield from uart_facts(root, file, self.root)
                 yield from page_facts(file.parent, self.root)
         for new, old in self._old:
@@ -179,6 +186,42 @@ class Zephyr(Source):
                 yield Fact(kind, number, self.shown(file), f"{tool} --{option}={value}")
             for script in _SCRIPT.findall(text):
                 yield Fact("openocd", script, self.shown(file), f"target/{script}.cfg")
+
+    def _modules(self, folder: Path, target: str) -> Iterator[Fact]:
+        """The manifest's `hal_` project of the board's chip: called after its maker or family, or
+        with a Kconfig for what the chip selects."""
+        manifest = self.root / "west.yml"
+        if not manifest.is_file():
+            return
+        known = re.findall(r"- name: hal_(\w+)", manifest.read_text(encoding="utf-8"))
+        text = (folder / "board.yml").read_text(encoding="utf-8")
+        names = set(re.findall(r"^ *- name: '?(\w+)", text, re.MULTILINE)) - {target.split("/")[0]}
+        for soc in sorted(self.root.glob("soc/**/soc.yml")):
+            listed = set(re.findall(r"name: '?(\w+)", soc.read_text(encoding="utf-8")))
+            if not names & listed:
+                continue
+            words = soc.parent.relative_to(self.root / "soc").parts
+            for name in known:
+                if name in words or self._selects(soc.parent, name):
+                    file = self.shown(manifest)
+                    yield Fact("module", f"hal_{name}", file, f"for {self.shown(soc)}")
+
+    def _selects(self, soc: Path, module: str) -> bool:
+        """Whether a chip selects what the module's Kconfig defines."""
+        files = sorted(self.root.glob(f"modules/hal_{module}/**/Kconfig"))
+        own = {
+            symbol
+            for file in files
+            for symbol in re.findall(
+                r"^config (HAS_\w+)", file.read_text(encoding="utf-8"), re.MULTILINE
+            )
+        }
+        selected = {
+            symbol
+            for file in soc.glob("**/Kconfig*")
+            for symbol in re.findall(r"select (HAS_\w+)", file.read_text(encoding="utf-8"))
+        }
+        return bool(own & selected)
 
     def _within(self, file: str) -> str:
         return self.shown(Path(file))

@@ -7,21 +7,24 @@ there where the core has a table of timings.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from microtvm.errors import FitError, MicrotvmError, ModelError, ToolError, UserError
-from microtvm.inference import Progress, prefix_of, prepare, run_project, silent
+from microtvm.errors import FitError, ModelError, ToolError, UserError
+from microtvm.inference import Progress, prefix_of, run_project, silent
 from microtvm.pipeline import compile_model
 from microtvm.project import (
     Demand,
     Project,
     arena_pool,
+    build_project,
     choose_platform,
     contents,
+    create_project,
     demand_of,
     measure,
     read_library,
@@ -139,9 +142,10 @@ def survey(
     cpus = {board.cpu.name: board.cpu for board in asked}
     found: dict[str, CoreResult] = {}
     with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
+        cores = _Cores(model, options, Path(scratch))
         for index, (name, cpu) in enumerate(cpus.items()):
             progress(f"compiling for {name}", index, len(cpus))
-            found[name] = _on_core(model, cpu, Path(scratch) / name, options)
+            found[name] = cores.result(cpu)
     return [_on_board(board, found[board.cpu.name]) for board in asked]
 
 
@@ -169,39 +173,74 @@ def _counts(board: Board) -> bool:
     return board.emulator is not None and board.emulator.kind == "simavr"
 
 
-def _on_core(model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any]) -> CoreResult:
-    machine = machine_for(cpu)
-    folder.mkdir()
-    if machine is None:
-        reason = f"no machine that is emulated here executes the code of {cpu.name}"
-        return _unbuilt(model, cpu, folder, options, "", reason)
-    if machine.cpu != cpu:
-        own = folder / f"{machine.name}.toml"
-        own.write_text(f'inherits = ["{machine.name}"]\ncpu = "{cpu.name}"\n', encoding="utf-8")
-        machine = load_board(str(own))
-    try:
-        project = prepare(model, machine, folder / "work", **options)
-    except (FitError, ToolError) as error:
-        return _unbuilt(model, cpu, folder, options, machine.name, error.message)
-    except (ModelError, UserError) as error:
-        return _refused(cpu, error)
-    return _counted(project, cpu)
+class _Cores:
+    """A model on one core after another, nothing made twice.
+
+    What is generated depends on what a core has, not on its name; an image also on the options of
+    the compiler.
+    """
+
+    def __init__(self, model: Path, options: Mapping[str, Any], scratch: Path) -> None:
+        self._model = model
+        self._options = options
+        self._scratch = scratch
+        self._libraries: dict[object, Path] = {}
+        self._projects: dict[object, Project] = {}
+
+    def result(self, cpu: Cpu) -> CoreResult:
+        """What the model takes on a core."""
+        try:
+            library = self._library(cpu)
+        except (ModelError, UserError) as error:
+            return CoreResult(
+                cpu, Demand(0, 0, 0, 0, 0), False, None, "", "", "", refusal=error.message
+            )
+        machine = machine_for(cpu)
+        if machine is None:
+            reason = f"no machine that is emulated here executes the code of {cpu.name}"
+            return _unbuilt(library, cpu, "", reason)
+        try:
+            project = self._project(cpu, machine, library)
+        except (FitError, ToolError) as error:
+            return _unbuilt(library, cpu, machine.name, error.message)
+        return _counted(project, cpu)
+
+    def _library(self, cpu: Cpu) -> Path:
+        key = (cpu.family, cpu.features, cpu.alignment)
+        if key not in self._libraries:
+            compiled = compile_model(
+                self._model, cpu, prefix=prefix_of(self._model), **self._options
+            )
+            folder = self._scratch / f"library-{len(self._libraries)}"
+            compiled.library.write(folder)
+            _rename(folder / "metadata.json")
+            self._libraries[key] = folder
+        return self._libraries[key]
+
+    def _project(self, cpu: Cpu, machine: Board, library: Path) -> Project:
+        """The image, built with this core's compiler, on a board that has this core."""
+        if machine.cpu != cpu:
+            own = self._scratch / cpu.name / f"{machine.name}.toml"
+            own.parent.mkdir()
+            own.write_text(f'inherits = ["{machine.name}"]\ncpu = "{cpu.name}"\n', encoding="utf-8")
+            machine = load_board(str(own))
+        key = (library, machine.name, cpu.cc, cpu.flags)
+        if key not in self._projects:
+            project = create_project(library, machine, self._scratch / f"project-{cpu.name}")
+            build_project(project)
+            self._projects[key] = project
+        return replace(self._projects[key], board=machine)
 
 
-def _refused(cpu: Cpu, error: MicrotvmError) -> CoreResult:
-    return CoreResult(cpu, Demand(0, 0, 0, 0, 0), False, None, "", "", "", error.message)
+def _rename(metadata: Path) -> None:
+    """The library is any core's that has the same features."""
+    known = json.loads(metadata.read_text(encoding="utf-8"))
+    metadata.write_text(json.dumps(known | {"cpu": ""}), encoding="utf-8")
 
 
-def _unbuilt(
-    model: Path, cpu: Cpu, folder: Path, options: Mapping[str, Any], machine: str, reason: str
-) -> CoreResult:
+def _unbuilt(library: Path, cpu: Cpu, machine: str, reason: str) -> CoreResult:
     """What is known without an image: tensors and weights."""
-    try:
-        compiled = compile_model(model, cpu, prefix=prefix_of(model), **options)
-    except (ModelError, UserError) as error:
-        return _refused(cpu, error)
-    compiled.library.write(folder / "library")
-    demand = demand_of(read_library(folder / "library"), 0)
+    demand = demand_of(read_library(library), 0)
     return CoreResult(cpu, demand, False, None, machine, reason, reason)
 
 

@@ -54,8 +54,12 @@ def _numeric(cell: str) -> bool:
 
 
 @contextmanager
-def progress(quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """A progress bar on standard error, if that is a terminal and `quiet` is false."""
+def progress(quiet: bool, *, always: bool = False) -> Iterator[Callable[[str, int, int], None]]:
+    """A progress bar on standard error, if that is a terminal and `quiet` is false; `always` for
+    what takes minutes: a line for each step where it is no terminal."""
+    if always and not quiet and not errors.is_terminal:
+        yield lambda what, done, total: errors.print(f"[{done + 1}/{total}] {what}", markup=False)
+        return
     if quiet or not errors.is_terminal:
         yield lambda what, done, total: None
         return

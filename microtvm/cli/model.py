@@ -155,7 +155,7 @@ def check(model: Path, boards: str | None, as_json: bool) -> None:
     found = check_model(model)
     surveyed = None
     if found.ok and asked is not None:
-        with progress(as_json) as report:
+        with progress(as_json, always=True) as report:
             surveyed = survey(model, asked, progress=report)
     if as_json:
         listed = {} if surveyed is None else {"boards": [each.as_json() for each in surveyed]}

@@ -16,7 +16,17 @@ from microtvm.target.board import Board, Cpu, UsbId
 from microtvm.target.data import data_folder
 
 FILE = "checked.json"
-FLASH_TOOLS = ("avrdude", "bossac", "dfu-util", "esptool", "openocd", "pyocd", "st-flash", "uf2")
+FLASH_TOOLS = (
+    "avrdude",
+    "bossac",
+    "dfu-util",
+    "esptool",
+    "openocd",
+    "pyocd",
+    "st-flash",
+    "teensy_loader_cli",
+    "uf2",
+)
 """Those that must be told the chip or an address of it; others find out."""
 
 Value = str | int | list[str]
@@ -59,6 +69,9 @@ def figures(board: Board) -> dict[str, Value]:
         for key in ("name", "tx", "rx", "baud", "via"):
             if getattr(board.uart, key):
                 found[f"uart.{key}"] = getattr(board.uart, key)
+    zephyr = board.settings.get("zephyr", {})
+    if "modules" in zephyr and "zephyr" in board.platforms:
+        found["platform.zephyr.modules"] = str(zephyr["modules"])
     if "board" in board.settings.get("zephyr", {}):
         found["platform.zephyr.board"] = str(board.settings["zephyr"]["board"])
     if "old" in board.settings.get("zephyr", {}):

@@ -9,8 +9,8 @@ import pytest
 
 from microtvm.errors import ModelError
 from microtvm.pipeline import Compiled, compile_model
-from microtvm.project import Demand
-from microtvm.survey import BoardResult, CoreResult, _on_board, machine_for
+from microtvm.project import Demand, Project, build_project
+from microtvm.survey import BoardResult, CoreResult, _on_board, machine_for, survey
 from microtvm.target import Cpu, load_board, load_cpu
 from tests.cli.conftest import M4, CommandLine
 from tests.conftest import require_tool
@@ -52,10 +52,62 @@ def test_boards_share_what_is_measured_of_their_core(
     assert "has no clock of its own" in by_name[M4]["note"]
 
 
+def test_cores_that_have_the_same_are_compiled_for_once(
+    pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ESP32 and ESP32-S3 have the same features, the S2 has no FPU."""
+    compiled: list[str] = []
+
+    def counted(model: Path, cpu: Cpu, **options: Any) -> Compiled:
+        compiled.append(cpu.name)
+        return compile_model(model, cpu, **options)
+
+    monkeypatch.setattr("microtvm.survey.compile_model", counted)
+    steps: list[str] = []
+    boards = [load_board(n) for n in ("esp32_devkitc_wroom", "esp32s3_devkitm", "feathers2")]
+    found = survey(pair, boards, progress=lambda what, done, total: steps.append(what))
+    assert compiled == ["esp32", "esp32s2"]
+    assert steps == [f"compiling for {name}" for name in ("esp32", "esp32s3", "esp32s2")]
+    assert [each.core.cpu.name for each in found] == ["esp32", "esp32s3", "esp32s2"]
+    assert found[0].core.demand == found[1].core.demand
+
+
+@pytest.mark.qemu
+def test_images_of_one_compilers_options_are_built_once(
+    pair: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only one of the two RV32IMC cores has a table of cycles."""
+    for tool in ("make", "riscv64-unknown-elf-gcc", "qemu-system-riscv32"):
+        require_tool(tool)
+    built: list[str] = []
+
+    def counted(project: Project) -> object:
+        built.append(project.board.cpu.name)
+        return build_project(project)
+
+    monkeypatch.setattr("microtvm.survey.build_project", counted)
+    boards = [load_board(name) for name in ("esp32c3_devkitm", "qemu-riscv32")]
+    plain, timed = survey(pair, boards)
+    assert built == ["esp32c3"]
+    assert plain.core.demand == timed.core.demand
+    assert plain.core.cycles is None
+    assert timed.core.cycles
+    assert "Ibex" in timed.core.cycles_model
+
+
+def test_progress_is_told_without_a_terminal(cli: CommandLine, pair: Path) -> None:
+    done = cli("check", pair, "--boards", "feathers2,esp32_devkitc_wroom")
+    assert done.err.splitlines() == [
+        "[1/2] compiling for esp32s2",
+        "[2/2] compiling for esp32",
+    ]
+    assert not cli.ok("check", pair, "--boards", "feathers2", "--json").err
+
+
 def test_text_lists_what_fits_first(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
     """On cores that no machine here executes, which need no tools."""
     (tmp_path / "small.toml").write_text(SMALL.replace("nucleo_f411re", "feathers2"))
-    text = cli.ok("check", pair, "--boards", f"{tmp_path / 'small.toml'},feathers2").out
+    text = cli("check", pair, "--boards", f"{tmp_path / 'small.toml'},feathers2").out
     rows = [line.split() for line in text.splitlines()]
     (first,) = [row for row in rows if row[:1] == ["feathers2"]]
     (last,) = [row for row in rows if row[:1] == ["small"]]
@@ -129,5 +181,5 @@ def test_core_that_a_model_cannot_be_compiled_for_keeps_no_other_from_an_answer(
     assert (refused["fits"], refused["flash_bytes"], refused["spare_ram_bytes"]) == (0, None, None)
     assert refused["note"] == "can't be compiled for esp32: int has 16 bits here"
     assert other["fits"]
-    (row,) = [line for line in cli.ok(*words).out.splitlines() if line.startswith("esp32_")]
+    (row,) = [line for line in cli(*words).out.splitlines() if line.startswith("esp32_")]
     assert row.split()[2:6] == ["no", "-", "-", "-"]

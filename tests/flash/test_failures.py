@@ -11,7 +11,7 @@ import pytest
 
 from microtvm.device import plan_flash, run_plan
 from microtvm.errors import ToolError
-from microtvm.target import list_programmers, load_programmer
+from microtvm.target import list_boards, list_programmers, load_board, load_programmer
 from tests.flash.bench import board_with, image_of, link_image, on_path, plug_in, stand_in
 
 CASES: list[dict[str, Any]] = tomllib.loads(
@@ -75,8 +75,18 @@ def test_failure_is_told(
 
 
 def test_every_tool_has_a_case() -> None:
-    silent = {"uf2", "teensy_loader_cli"}
+    silent = {"uf2"}
     assert {case["tool"] for case in CASES} | silent == set(list_programmers())
+
+
+def test_every_tool_flashes_some_board() -> None:
+    """What no board names is of no use."""
+    used = {
+        load_programmer(Path(tool.argv[0]).name).name
+        for name in list_boards()
+        for tool in load_board(name).flash_tools
+    }
+    assert used == set(list_programmers())
 
 
 @pytest.mark.parametrize("name", list_programmers())

@@ -32,6 +32,8 @@ description = "a board"
 url = "https://example.org/manual.pdf"
 hz = 96_000_000
 usb = ["0483:374b"]
+uart = { name = "usart2", tx = "PA2", rx = "PA3", baud = 115200 }
+memory.dtcm = { start = 0x10000000, size_bytes = 0x100, roles = [], kind = "tcm", label = "dtcm" }
 memory.flash.size_bytes = 0x80000
 memory.flash.wait_states = 3
 memory.ram.size_bytes = 0x20000
@@ -47,7 +49,12 @@ argv = ["pyocd", "flash", "--target", "chip", "{elf}"]
 """
 DTS = """
 / {
-    chosen { zephyr,sram = &sram0; };
+    chosen { zephyr,sram = &sram0; zephyr,console = &usart2; };
+    usart2: serial { current-speed = <115200>; pinctrl-0 = <&usart2_tx_pa2 &usart2_rx_pa3>; };
+    dtcm: memory@10000000 {
+        compatible = "zephyr,memory-region", "arm,dtcm";
+        reg = <0x10000000 0x100>;
+    };
     cpus { cpu@0 { compatible = "arm,cortex-m4f"; }; };
     rcc: rcc { clock-frequency = <96000000>; };
     #address-cells = <1>;
@@ -60,6 +67,11 @@ FILES = {
     "zephyr/VERSION": "VERSION_MAJOR = 3\nVERSION_MINOR = 7\nPATCHLEVEL = 1\n",
     "zephyr/boards/deprecated.cmake": "set(own_old_DEPRECATED\n    own/stm32f4xx\n)\n",
     "zephyr/boards/st/own/own_stm32f4xx.dts": DTS,
+    "zephyr/boards/st/own/board.yml": "board:\n  name: own\n  socs:\n    - name: stm32f4xx\n",
+    "zephyr/west.yml": "projects:\n    - name: hal_st\n    - name: hal_stm32\n",
+    "zephyr/soc/maker/fam/soc.yml": "family:\n- name: fam\n  socs:\n  - name: stm32f4xx\n",
+    "zephyr/soc/maker/fam/own/Kconfig": "config OWN\n\tselect HAS_OWN\n",
+    "zephyr/modules/hal_stm32/Kconfig": "config HAS_OWN\n\tbool\n",
     "zephyr/boards/st/own/board.cmake": 'board_runner_args(pyocd "--target=chip")\n',
     "zephyr/boards/st/own/doc/index.rst": "An ST-LINK/V2-1 is on it.\n",
     "pio/platform.json": '{"name": "ststm32", "version": "1.0"}',
@@ -138,6 +150,11 @@ def test_every_figure_finds_its_source(tmp_path: Path, capsys: pytest.CaptureFix
          "memory.ram.size_bytes"),
         ("zephyr/boards/deprecated.cmake", "own_old", "own_older", "platform.zephyr.old"),
         ("zephyr/boards/st/own/board.cmake", "chip", "other", "flash.pyocd.argv"),
+        ("zephyr/boards/st/own/own_stm32f4xx.dts", "_pa3", "_pa5", "uart.rx"),
+        ("zephyr/boards/st/own/own_stm32f4xx.dts", "<115200>", "<9600>", "uart.baud"),
+        ("zephyr/boards/st/own/own_stm32f4xx.dts", "arm,dtcm", "mmio-sram", "memory.dtcm.kind"),
+        ("zephyr/boards/st/own/own_stm32f4xx.dts", "dtcm: m", "dtcm0: m", "memory.dtcm.label"),
+        ("zephyr/modules/hal_stm32/Kconfig", "HAS_OWN", "HAS_X", "platform.zephyr.modules"),
         ("zephyr/boards/st/own/doc/index.rst", "V2-1", "V3E", "usb"),
         ("core/boards.txt", "pnum.OWN", "pnum.OTHER", "platform.arduino.fqbn"),
         ("core/variants/F4/variant_OWN.cpp", "LATENCY_3", "LATENCY_2", "memory.flash.wait_states"),
