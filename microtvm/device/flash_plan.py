@@ -13,6 +13,7 @@ from pathlib import Path
 from microtvm.device.find import Port, count_devices, find_port, list_ports, of_board
 from microtvm.errors import BoardError, LinkError, ToolError, UserError
 from microtvm.target import Board, FlashTool, Programmer, load_programmer
+from microtvm.target.board import replaced
 from microtvm.target.document import near
 
 UF2 = "uf2"
@@ -238,7 +239,5 @@ def fill(
             if result and result[-1].startswith("-") and not word.startswith("-"):
                 result.pop()
             continue
-        for placeholder, value in values.items():
-            word = word.replace(placeholder, value)
-        result.append(word)
+        result.append(replaced(word, values))
     return result

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from microtvm.errors import BoardError
 from microtvm.target.timing import Timing
+
+_PLACEHOLDER = re.compile(r"\{[\w.-]*\}")
 
 FEATURES: Mapping[str, str] = {
     "clz": "counts leading zeros in one instruction",
@@ -192,12 +195,13 @@ class Emulator:
     def command(self, elf: Path, serial: str = "") -> list[str]:
         """The argument list that runs `elf` with its UART on QEMU's character device `serial`."""
         values = {"{elf}": str(elf), "{serial}": serial}
-        result = []
-        for word in self.argv:
-            for placeholder, value in values.items():
-                word = word.replace(placeholder, value)
-            result.append(word)
-        return result
+        return [replaced(word, values) for word in self.argv]
+
+
+def replaced(word: str, values: Mapping[str, str]) -> str:
+    """The word with values in place of placeholders, in one pass: what looks like a placeholder in
+    a value, such as a folder's name, stays."""
+    return _PLACEHOLDER.sub(lambda found: values.get(found[0], found[0]), word)
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,7 @@ _ADDRESS_LIMIT = 2**32
 _HZ_LIMIT = 10**10
 _BAUD_LIMIT = 10**8
 _USB_ID = re.compile(r"([0-9a-f]{4}):([0-9a-f]{4})")
+_BRACE = re.compile(r"[{}]")
 _WORD_IN_BRACES = re.compile(r"\{[\w.-]*\}")
 _PLACEHOLDERS = {"process": ("{elf}",), "qemu": ("{elf}", "{serial}"), "simavr": ("{elf}",)}
 
@@ -224,10 +225,16 @@ def _emulator(reader: Reader) -> Emulator | None:
     if inner is None:
         return None
     kind = inner.one_of("kind", EMULATORS)
-    argv = inner.texts("argv")
+    argv = _argv(inner)
     for placeholder in _PLACEHOLDERS[kind]:
         if not any(placeholder in word for word in argv):
             raise BoardError(f"{inner.where('argv')} lacks the placeholder {placeholder}")
+    for placeholder in (found for word in argv for found in _WORD_IN_BRACES.findall(word)):
+        if placeholder not in _PLACEHOLDERS[kind]:
+            raise BoardError(
+                f"{inner.where('argv')} has the placeholder {placeholder}",
+                hint=near(placeholder, list(_PLACEHOLDERS[kind])),
+            )
     emulator = Emulator(kind=kind, argv=argv, icount=inner.flag("icount", False))
     inner.finish()
     return emulator
@@ -258,9 +265,7 @@ def _platform_usb(reader: Reader) -> dict[str, tuple[UsbId, ...]]:
 def _flash_tool(
     name: str, reader: Reader, settings: Mapping[str, Mapping[str, Setting]]
 ) -> FlashTool:
-    argv = reader.texts("argv")
-    if not argv:
-        raise BoardError(f"{reader.where('argv')} is empty")
+    argv = _argv(reader)
     known = {
         f"{{{platform}.{key}}}": str(value)
         for platform, table in settings.items()
@@ -276,11 +281,30 @@ def _flash_tool(
                 f"{reader.where('argv')} has the placeholder {placeholder}",
                 hint=near(placeholder, sorted((*FLASH_PLACEHOLDERS, *known))),
             )
+        if _BRACE.search(known[placeholder]):
+            raise BoardError(
+                f"{reader.where('argv')} has the placeholder {placeholder}, which is "
+                f"{known[placeholder]!r}: a setting in a command has no braces"
+            )
         return known[placeholder]
 
     words = tuple(_WORD_IN_BRACES.sub(filled, word) for word in argv)
     reader.finish()
     return FlashTool(name, words)
+
+
+def _argv(reader: Reader) -> tuple[str, ...]:
+    """A command: at least a program, no word that a brace is left over in."""
+    argv = reader.texts("argv")
+    if not argv:
+        raise BoardError(f"{reader.where('argv')} is empty")
+    for word in argv:
+        if _BRACE.search(_WORD_IN_BRACES.sub("", word)):
+            raise BoardError(
+                f"{reader.where('argv')} has a brace too many in {word!r}",
+                hint="a placeholder is a name in braces, such as {elf}",
+            )
+    return argv
 
 
 def _names(reader: Reader) -> dict[str, str]:

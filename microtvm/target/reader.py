@@ -59,7 +59,7 @@ class Reader:
         return value
 
     def texts(self, key: str, default: tuple[str, ...] | None = None) -> tuple[str, ...]:
-        """A list of strings; required without a default."""
+        """A list of strings, none of them empty or blank; required without a default."""
         leaf = self._leaf(key, required=default is None)
         if leaf is None:
             return default or ()
@@ -68,6 +68,8 @@ class Reader:
         items = [item.value for item in leaf.value]
         if not all(isinstance(item, str) for item in items):
             raise self._wrong(key, "a list of strings", leaf)
+        if not all(str(item).strip() for item in items):
+            raise BoardError(f"{self.where(key)} has an empty string")
         return tuple(str(item) for item in items)
 
     def one_of(self, key: str, known: Iterable[str]) -> str:

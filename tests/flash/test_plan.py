@@ -212,3 +212,16 @@ def test_boards_name_tools_that_are_known(name: str) -> None:
             # Boot loaders take no blocks without their family.
             assert "--family" in options
             assert options <= {"--family", "--board-id"}
+
+
+def test_values_are_put_in_once() -> None:
+    """A folder or a device may be called like a placeholder; an unknown one stays."""
+    image = Image(Path("/p/{port}/m.elf"), Path("/p/{build}"), Path("/p/{elf}"))
+    argv = ["{elf}", "{folder}:{build}", "{port}", "{other}", "{bin}"]
+    assert fill(argv, image, Port("/dev/{elf}"), "") == [
+        "/p/{port}/m.elf",
+        "/p/{build}:/p/{elf}",
+        "/dev/{elf}",
+        "{other}",
+        "/p/{elf}/flash/m.bin",
+    ]

@@ -436,3 +436,37 @@ memory.near = { start = 0x10000000, size_bytes = 0x100, roles = ["arena"], kind 
     plain = read(tmp_path, BOARD)
     assert isinstance(plain, Board)
     assert [pool.name for pool in plain.arena_pools] == ["ram"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ('["tool", "{elf}}"]', r"own\.toml: flash\.x\.argv has a brace too many in '\{elf\}\}'"),
+        ('["tool", "{ elf }"]', "a brace too many"),
+        ('["tool", "{elf"]', "a brace too many"),
+        ('["tool", "{image}"]', r"flash\.x\.argv has the placeholder \{image\}"),
+        ('["tool", ""]', r"own\.toml: flash\.x\.argv has an empty string"),
+        ('["tool", "  "]', r"flash\.x\.argv has an empty string"),
+        ("[]", r"flash\.x\.argv is empty"),
+        ('["tool", "{own.key}"]', r"which is 'a\{elf\}': a setting in a command has no braces"),
+    ],
+)
+def test_mistakes_in_commands(tmp_path: Path, words: str, message: str) -> None:
+    text = f"{BOARD}\n[platform.own]\nkey = 'a{{elf}}'\n[flash.x]\nargv = {words}\n"
+    with pytest.raises(BoardError, match=message):
+        read(tmp_path, text)
+
+
+def test_emulators_placeholders_are_known(tmp_path: Path) -> None:
+    text = BOARD.replace('"-kernel", "{elf}"', '"-kernel", "{elf}", "{port}"')
+    with pytest.raises(BoardError, match=r"emulator\.argv has the placeholder \{port\}"):
+        read(tmp_path, text)
+    with pytest.raises(BoardError, match=r"emulator\.argv has a brace too many"):
+        read(tmp_path, BOARD.replace("{elf}", "{elf}}"))
+
+
+def test_values_are_put_in_once() -> None:
+    """A folder may be called like a placeholder."""
+    emulator = Emulator("qemu", ("qemu", "{serial}", "-kernel", "{elf}"), False)
+    command = emulator.command(Path("/a/{serial}/m.elf"), "unix:{elf}")
+    assert command == ["qemu", "unix:{elf}", "-kernel", "/a/{serial}/m.elf"]
