@@ -112,6 +112,7 @@ def show(board_name: str, explain: bool, as_json: bool) -> None:
         emit_table(
             (board.name, ""),
             [(row.key, _text(row)) for row in rows if not row.key.startswith(_TIMING)]
+            + ([] if board.hz or board.emulator else [("hz", "unknown: no second source has it")])
             + [(f"link, {name}", link_text(board, name)) for name in board.platforms],
         )
         return

@@ -157,12 +157,25 @@ def _failure(name: str, reader: Reader) -> Failure:
     failure = Failure(
         name=name,
         match=_pattern(reader, "match"),
-        problem=reader.text("problem"),
-        hint=reader.text("hint"),
+        problem=_text(reader, "problem"),
+        hint=_text(reader, "hint"),
         endless=reader.flag("endless", False),
     )
     reader.finish()
     return failure
+
+
+def _text(reader: Reader, key: str) -> str:
+    """A text whose placeholders can be filled in."""
+    text = reader.text(key)
+    try:
+        text.format_map(_Known())
+    except (ValueError, IndexError, AttributeError, KeyError) as error:
+        raise BoardError(
+            f"{reader.where(key)} can't be filled in: {error}",
+            hint="a placeholder is a name in braces; a brace itself is written twice",
+        ) from None
+    return text
 
 
 def _pattern(reader: Reader, key: str) -> re.Pattern[str]:

@@ -90,6 +90,14 @@ def test_show_without_explanation(cli: CommandLine) -> None:
     assert "rp2040:rp2040:rpipico" in upload["argv"]
 
 
+def test_what_is_not_known_is_said(cli: CommandLine) -> None:
+    text = cli.ok("boards", "show", "nrf5340dk").out
+    assert "unknown: no second source has it" in text
+    assert "uart0 (TX P0.20, RX P0.22), by the board's debug probe" in text
+    assert "no USB id known: give --port" in cli.ok("boards", "show", "ek_ra6m4").out
+    assert "unknown" not in cli.ok("boards", "show", "rpi_pico").out
+
+
 def test_timings_are_shown_only_when_asked_for(cli: CommandLine) -> None:
     assert "timing" not in cli.ok("boards", "show", "nucleo_f411re").out
     assert "cpu/timing.multiply" in cli.ok("boards", "show", "nucleo_f411re", "--explain").out

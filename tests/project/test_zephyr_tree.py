@@ -220,6 +220,37 @@ def test_missing_module_is_told_by_west_itself(
         build_project(made)
 
 
+@pytest.mark.parametrize(
+    ("name", "module"),
+    [
+        ("nucleo_f411re", "hal_stm32"),
+        ("nrf52dk", "hal_nordic"),
+        ("rpi_pico", "hal_rpi_pico"),
+        ("mimxrt1060_evk", "hal_nxp"),
+        ("arduino_zero", "hal_atmel"),
+    ],
+)
+def test_chips_module_is_missing(
+    name: str, module: str, tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each maker's chips need its drivers, which a manifest may leave out."""
+    base = workspace(tmp_path / "w", "3.7.1")
+    zephyr = zephyr_board(load_board(name))
+    stem, _, soc = zephyr.board.partition("/")
+    described = base / "boards" / "maker" / stem / "board.yml"
+    described.parent.mkdir(parents=True)
+    described.write_text(f"board:\n  name: {stem}\n  socs:\n  - name: {soc or 'chip'}\n")
+    monkeypatch.setenv("ZEPHYR_BASE", str(base))
+    fake_west(programs, "exit 0", modules="cmsis")
+    made = project(tmp_path, name)
+    with pytest.raises(ToolError, match=f"needs Zephyr's module {module}, which") as caught:
+        build_project(made)
+    filtered = f"west config manifest.project-filter -- +{module}; west update {module}"
+    assert filtered in caught.value.hint
+    fake_west(programs, "exit 0", modules=f"cmsis {module}")
+    build_project(made)
+
+
 def test_missing_west(tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZEPHYR_BASE", str(workspace(tmp_path / "w", "3.7.1")))
     monkeypatch.setattr("sys.executable", str(tmp_path / "python"))

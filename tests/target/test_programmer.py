@@ -57,6 +57,8 @@ def test_texts_refer_to_what_is_known(tmp_path: Path, argv: list[str], target: s
     [
         ("'chip (", "'chip ((", "failure.first.match is no regular expression"),
         ("hint =", "hunt =", "failure.first.hint is missing"),
+        ("{board} has", "{board has", "failure.first.problem can't be filled in"),
+        ("{port}", "{}", "failure.first.hint can't be filled in"),
         ('url = "https://example.com"', "", "url is missing"),
         ("[arguments]", "colour = 1\n[arguments]", "colour is not a key known here"),
         ("[arguments]", "touch = 1\n[arguments]", "touch must be true or false"),
