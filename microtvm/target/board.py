@@ -307,7 +307,7 @@ class Board:
         """Whether the link of a platform's projects is on pins that no USB socket leads to: as the
         board's data says, or because its socket is the chip's own, and the platform takes a
         UART."""
-        if self.link_usb(platform) or self.uart is None or self.emulator is not None:
+        if self.link_usb(platform) or self.uart is None:
             return False
         return self.uart.via == "pins" or bool(self.platform_usb)
 

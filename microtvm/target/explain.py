@@ -52,7 +52,7 @@ def explain_board(board: Board) -> list[Explained]:
 
 def link_text(board: Board, platform: str) -> str:
     """Where the link of a platform's projects leaves the board, in words."""
-    if board.emulator is not None:
+    if not board.url:
         return "the emulator's"
     uart = str(board.uart) if board.uart is not None and board.uart.name else "the UART"
     ids = ", ".join(map(str, board.link_usb(platform)))

@@ -180,6 +180,13 @@ def test_probe_serves_every_platform(monkeypatch: pytest.MonkeyPatch) -> None:
     }
 
 
+def test_links_in_words() -> None:
+    assert link_text(load_board("qemu-mps2-an386"), "baremetal") == "the emulator's"
+    mega = link_text(load_board("arduino-mega2560"), "arduino")
+    assert mega.startswith("the UART, by the board's debug probe or USB bridge: 2341:0010")
+    assert link_text(load_board("xiao_ble"), "zephyr") == "the chip's own USB: 2fe3:0100"
+
+
 def test_every_real_board_says_where_its_link_is() -> None:
     for name in list_boards():
         board = load_board(name)
