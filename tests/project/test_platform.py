@@ -21,7 +21,7 @@ from microtvm.project import (
     registry,
 )
 from microtvm.project.make import MakePlatform
-from microtvm.target import Board, FlashTool, data_folder, list_boards, load_board
+from microtvm.target import Board, FlashTool, Uart, data_folder, list_boards, load_board
 from tests.project.image import TINY, require_board_tools
 
 
@@ -112,8 +112,9 @@ def test_boards_name_platforms_that_exist(name: str) -> None:
     assert set(board.settings) <= set(board.platforms)
 
 
-def test_bare_metal_needs_a_uart(tmp_path: Path) -> None:
-    board: Board = dataclasses.replace(load_board("qemu-mps2-an386"), uart=None)
+@pytest.mark.parametrize("uart", [None, Uart(name="uart0")])
+def test_bare_metal_needs_a_driver_of_the_uart(tmp_path: Path, uart: Uart | None) -> None:
+    board: Board = dataclasses.replace(load_board("qemu-mps2-an386"), uart=uart)
     with pytest.raises(
         BoardError, match=r"\[uart\] is missing, which the platform baremetal needs"
     ):
