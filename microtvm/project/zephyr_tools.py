@@ -63,6 +63,9 @@ def build_commands(
     west = find_west(tree.workspace)
     _require_active(west, tree, modules)
     argv = [west, "build", "--pristine=auto", f"--board={board}", f"--build-dir={build}"]
+    if not (folder / "build" / "build.ninja").is_file():
+        # Where a configuration failed before, its cache is there, and west takes it for done.
+        argv.append("--cmake")
     argv += [f"--build-opt=-j{jobs}", str(folder)]
     return [[*argv, "--", *options] if options else argv]
 

@@ -31,8 +31,14 @@ static uint8_t arena[MTVM_THIS_ARENA_BYTES] ARENA_SECTION __aligned(MTVM_THIS_AR
 /* The names are what the footprint is read by. */
 K_THREAD_STACK_DEFINE(mtvm_stack, CONFIG_MICROTVM_STACK_BYTES);
 static struct k_thread thread;
-#define OPTIONS (IS_ENABLED(CONFIG_FPU_SHARING) ? K_FP_REGS : 0)
 static struct mtvm_server server;
+
+/* Older releases of Zephyr have the option only where it has a meaning. */
+#ifdef CONFIG_FPU_SHARING
+#define OPTIONS K_FP_REGS
+#else
+#define OPTIONS 0
+#endif
 
 #ifndef CONFIG_ARCH_POSIX
 
