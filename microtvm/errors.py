@@ -19,6 +19,10 @@ class MicrotvmError(Exception):
         self.hint = hint
 
 
+class MicrotvmWarning(UserWarning):
+    """Something works, as far as one can see, that nobody has tried."""
+
+
 class UserError(MicrotvmError):
     """What the user gave can't be used: a file, an option, an array, a board's name."""
 

@@ -7,13 +7,14 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+import warnings
+from collections.abc import Callable, Sequence
 from importlib import import_module
 
 import click
 
 from microtvm.cli.console import errors, report_error
-from microtvm.errors import MicrotvmError, UserError
+from microtvm.errors import MicrotvmError, MicrotvmWarning, UserError
 from microtvm.target.document import near
 from microtvm.version import VERSION
 
@@ -144,12 +145,27 @@ def main(argv: Sequence[str] | None = None) -> None:
         ending.over()
 
 
+def _show(otherwise: Callable[..., None]) -> Callable[..., None]:
+    """Shows microtvm's own warnings as what they say, without a place in its source."""
+
+    def show(message: Warning | str, category: type[Warning], *rest: object) -> None:
+        if issubclass(category, MicrotvmWarning):
+            errors.print(f"warning: {message}", markup=False)
+        else:
+            otherwise(message, category, *rest)
+
+    return show
+
+
 def _status(argv: Sequence[str] | None) -> int:
     """Runs the command; its exit status, whatever it raised."""
     words = list(sys.argv[1:] if argv is None else argv)
     verbose = any(w in ("-v", "--verbose") for w in words)
     try:
-        status = cli.main(args=words, prog_name="microtvm", standalone_mode=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", MicrotvmWarning)
+            warnings.showwarning = _show(warnings.showwarning)
+            status = cli.main(args=words, prog_name="microtvm", standalone_mode=False)
     except click.exceptions.Exit as stop:
         status = stop.exit_code
     except click.ClickException as mistake:

@@ -30,6 +30,8 @@ HINTS: Mapping[str, str] = {
     "toolchain",
     "No module named": "install what Zephyr's scripts need beside west: "
     "pip install -r $ZEPHYR_BASE/scripts/requirements-base.txt",
+    "fatal error: bits/": "the host's compiler has no 32-bit libraries, which this board takes: "
+    "apt-get install gcc-multilib, or choose the board native-sim, of 64 bits",
     "fatal error: ": "a header that is missing is mostly a module's: west update, or, where the "
     "manifest filters it out, west config manifest.project-filter -- +MODULE",
     "Can't link to libgcc": "the compiler has no libraries for this processor: take Zephyr's SDK",

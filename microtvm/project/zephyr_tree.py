@@ -5,14 +5,17 @@ from __future__ import annotations
 import configparser
 import os
 import re
+import tomllib
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from microtvm.errors import BoardError, ToolError
+from microtvm.errors import BoardError, MicrotvmWarning, ToolError
+from microtvm.target import data_folder
 from microtvm.target.document import near
 
-OLDEST = (3, 0, 0)
 _FIELD = re.compile(r"^(VERSION_MAJOR|VERSION_MINOR|PATCHLEVEL)\s*=\s*(\d+)", re.MULTILINE)
 _NAMES = re.compile(r"^\s*(?:-\s+)?name:\s*['\"]?([\w.-]+)", re.MULTILINE)
 _GET_ONE = (
@@ -94,7 +97,8 @@ def find_tree(start: Path) -> Tree:
     """The tree that ZEPHYR_BASE names, or that of the west workspace around `start` or around the
     working directory.
 
-    ToolError if there is none, if what is named is no Zephyr tree, or if it is too old.
+    ToolError if there is none, if what is named is no Zephyr tree, or if it is too old, or of a
+    major version that nobody knows; MicrotvmWarning if it is newer than what was tried.
     """
     named = os.environ.get("ZEPHYR_BASE")
     if named:
@@ -136,9 +140,37 @@ def _tree(folder: Path, source: str) -> Tree:
             hint=_GET_ONE,
         ) from None
     tree = Tree(folder.resolve(), version, workspace_of(folder.resolve()))
-    if version < OLDEST:
+    oldest, newest = versions()
+    supported = f"{oldest[0]}.{oldest[1]} to {newest[0]}.{newest[1]}"
+    if version < oldest:
         raise ToolError(
-            f"{tree.folder} is Zephyr {tree.version_text}; 3.0 and later are supported",
+            f"{tree.folder} is Zephyr {tree.version_text}; {supported} are supported",
             hint="take a newer one, such as the long-term support release 3.7",
         )
+    if version[0] > newest[0]:
+        raise ToolError(
+            f"{tree.folder} is Zephyr {tree.version_text}; {supported} are supported, and major "
+            "versions are where boards and interfaces change",
+            hint="take an older one, a newer microtvm, or try it with west build, without microtvm",
+        )
+    if version > newest:
+        warnings.warn(
+            f"{tree.folder} is Zephyr {tree.version_text}; projects were tried with {supported}, "
+            "so that what this build or image does wrong may be due to what changed since",
+            MicrotvmWarning,
+            stacklevel=2,
+        )
     return tree
+
+
+@cache
+def versions() -> tuple[tuple[int, int, int], tuple[int, int, int]]:
+    """The oldest version that projects are for, and the newest that they were tried with."""
+    file = data_folder("project_templates") / "zephyr" / "versions.toml"
+    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    return _version(table["oldest"]), _version(table["newest"])
+
+
+def _version(text: str) -> tuple[int, int, int]:
+    major, minor, patch = map(int, text.split("."))
+    return major, minor, patch

@@ -18,6 +18,7 @@ from tests.project.image import TINY
 BOARDS = [name for name in list_boards() if "zephyr" in load_board(name).platforms]
 PROMISED = {
     "native-sim": "native_sim/native/64",
+    "native-sim-32": "native_sim/native",
     "qemu-cortex-m3": "qemu_cortex_m3",
     "qemu-mps2-an385": "mps2/an385",
     "qemu-mps2-an521": "mps2/an521/cpu0",
@@ -89,6 +90,7 @@ def test_options_that_are_set_exist(name: str, tmp_path: Path) -> None:
     [
         ("mps2/an385", "mps2_an385", "mps2_an385"),
         ("mps2/an521/cpu0", "mps2_an521", "mps2_an521_cpu0"),
+        ("native_sim/native", "native_sim", "native_sim"),
         ("native_sim/native/64", "native_sim_64", "native_sim_64"),
         ("nucleo_f746zg", "nucleo_f746zg", "nucleo_f746zg"),
         ("nucleo_h745zi_q/stm32h745xx/m7", "nucleo_h745zi_q_m7", "nucleo_h745zi_q_m7"),

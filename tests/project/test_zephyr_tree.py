@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import pytest
 
-from microtvm.errors import BoardError, FitError, ToolError, UserError
+from microtvm.cli import main
+from microtvm.errors import BoardError, FitError, MicrotvmWarning, ToolError, UserError
 from microtvm.project import Project, build_project, create_project, load_project
 from microtvm.project.zephyr import zephyr_board
-from microtvm.project.zephyr_tree import find_tree
+from microtvm.project.zephyr_tree import find_tree, versions
 from microtvm.target import load_board
 from tests.project.image import TINY
-from tests.zephyr.fake import program, tree, workspace
+from tests.zephyr.fake import program, tree, workspace, write
 
 CHOSEN = (
     "BOARD_ROOT",
@@ -145,8 +147,41 @@ def test_blanks_in_the_projects_path(tmp_path: Path) -> None:
 
 def test_too_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZEPHYR_BASE", str(tree(tmp_path / "zephyr", "2.7.4")))
-    with pytest.raises(ToolError, match=r"is Zephyr 2\.7\.4; 3\.0 and later are supported"):
+    with pytest.raises(ToolError, match=r"is Zephyr 2\.7\.4; 3\.0 to 4\.2 are supported"):
         build_project(project(tmp_path))
+
+
+def test_unknown_major_version(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZEPHYR_BASE", str(tree(tmp_path / "zephyr", "5.0.0")))
+    with pytest.raises(ToolError, match=r"is Zephyr 5\.0\.0; 3\.0 to 4\.2 are supported") as e:
+        build_project(project(tmp_path))
+    assert "a newer microtvm" in e.value.hint
+
+
+def test_version_that_nobody_tried(
+    tmp_path: Path,
+    programs: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It is said, and built: by the command as one line, without a place in the source."""
+    found = workspace(tmp_path / "w", "4.3.0")
+    monkeypatch.setenv("ZEPHYR_BASE", str(found))
+    fake_west(programs, "exit 1")
+    folder = project(tmp_path).folder
+    with pytest.warns(
+        MicrotvmWarning, match=r"is Zephyr 4\.3\.0; projects were tried with 3\.0 to"
+    ):
+        find_tree(tmp_path)
+    with pytest.raises(SystemExit):
+        main(["build", str(folder)])
+    said = capsys.readouterr().err
+    assert said.startswith(f"warning: {found} is Zephyr 4.3.0; projects were tried with 3.0 to 4.2")
+    assert ".py" not in said
+    tree(found, "4.2.99")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert find_tree(tmp_path).version == versions()[1]
 
 
 def test_workspace_around_the_project(tmp_path: Path) -> None:
@@ -175,9 +210,23 @@ def test_west_is_driven(tmp_path: Path, programs: Path, monkeypatch: pytest.Monk
     said = built.log.read_text()
     base = tmp_path / "w" / "zephyr"
     assert f"{base} {base} gnuarmemb build --pristine=auto --board=qemu_cortex_m3" in said
-    assert f"--build-dir={tmp_path / 'p' / 'build'} --build-opt=-j2 {tmp_path / 'p'}" in said
+    folder = tmp_path / "p" / "build"
+    assert f"--build-dir={folder} --cmake --build-opt=-j2 {tmp_path / 'p'}" in said
     assert "-- -DCONFIG_COMPILER_WARNINGS_AS_ERRORS=y" in said
-    assert built.elf == tmp_path / "p" / "build" / "zephyr" / "zephyr.elf"
+    assert built.elf == folder / "zephyr" / "zephyr.elf"
+
+
+def test_failed_configuration_is_not_taken_for_a_build(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """west configures where there is no cache: CMake leaves one also where it fails."""
+    monkeypatch.setenv("ZEPHYR_BASE", str(workspace(tmp_path / "w", "3.7.1")))
+    fake_west(programs, 'echo "$@"')
+    made = project(tmp_path)
+    write(made.folder / "build" / "CMakeCache.txt", "")
+    assert " --cmake " in build_project(made).log.read_text()
+    write(made.folder / "build" / "build.ninja", "")
+    assert " --cmake " not in build_project(made).log.read_text()
 
 
 def test_cmake_where_there_is_no_workspace(
@@ -370,6 +419,10 @@ Traceback (most recent call last):
 ModuleNotFoundError: No module named 'yaml'
 """
 
+BITS = """
+/usr/include/features.h:5:10: fatal error: bits/libc-header-start.h: No such file or directory
+"""
+
 HEADER = """
 main.c:1:10: fatal error: stm32f4xx.h: No such file or directory
 """
@@ -383,6 +436,7 @@ main.c:1:10: fatal error: stm32f4xx.h: No such file or directory
         (COMPILER, "failed:\n/tmp/p/src/main.c:12:9: error: 'undeclared' undeclared", ""),
         (NEWLIB, "Retargetable locking", "Debian's newlib is built without the locks"),
         (SCRIPTS, "No module named 'yaml'", "pip install -r $ZEPHYR_BASE/scripts/requirements"),
+        (BITS, "fatal error: bits/", "apt-get install gcc-multilib"),
         (HEADER, "fatal error: stm32f4xx.h", "west config manifest.project-filter -- +MODULE"),
     ],
 )

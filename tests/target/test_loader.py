@@ -58,6 +58,7 @@ def test_the_boards_and_cpus_that_are_promised() -> None:
     emulated = {
         "host",
         "native-sim",
+        "native-sim-32",
         "qemu-cortex-m3",
         "qemu-mega2560",
         "qemu-microbit",

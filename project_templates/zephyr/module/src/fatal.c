@@ -3,9 +3,9 @@
  * A fault is told to the host as text between two delimiters, and noted in memory that outlives a reset: the next
  * session can ask for it. `\0mtvm: stack overflow pc=0000012c lr=00000134\0`
  */
-#include "link.h"
+#include "fatal.h"
 
-#include "mtvm_crash.h"
+#include "link.h"
 
 #if __has_include(<zephyr/fatal.h>)
 #include <zephyr/fatal.h>
@@ -24,7 +24,6 @@ typedef struct arch_esf fault_frame;
 typedef z_arch_esf_t fault_frame;
 #endif
 
-/* Also read by the server. */
 struct mtvm_crash mtvm_crash __noinit;
 
 static void put(const char *text, size_t size)

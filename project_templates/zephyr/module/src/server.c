@@ -2,6 +2,7 @@
  *
  * The thread that serves the model, and the model's arena.
  */
+#include "fatal.h"
 #include "link.h"
 
 #include "mtvm_rpc.h"
@@ -67,10 +68,6 @@ static void port_reset(void *context)
 	sys_reboot(SYS_REBOOT_COLD);
 }
 
-#endif
-
-#ifdef CONFIG_MICROTVM_SERVER_FATAL
-extern struct mtvm_crash mtvm_crash;
 #endif
 
 static struct mtvm_port port = {
