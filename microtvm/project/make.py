@@ -145,7 +145,7 @@ def _telling(output: str) -> list[str]:
     the last ones."""
     lines = [line for line in output.splitlines() if line.strip()]
     if _WARNED in output:
-        return [line for line in lines if line.startswith("warning: ")]
+        return [line for line in lines if "warning: " in line]
     telling = [line for line in lines if _TELLING.search(line)]
     block = _BLOCK.search(output)
     if not telling and block:

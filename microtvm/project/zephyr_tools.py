@@ -55,7 +55,7 @@ def build_commands(
     """
     _require("cmake", "ninja")
     build = str(folder / "build")
-    options = ["-DCONFIG_COMPILER_WARNINGS_AS_ERRORS=y"] if strict else []
+    options = [_strict(tree)] if strict else []
     if tree.workspace is None:
         _require_listed(tree, modules)
         return [
@@ -70,6 +70,13 @@ def build_commands(
         argv.append("--cmake")
     argv += [f"--build-opt=-j{jobs}", str(folder)]
     return [[*argv, "--", *options] if options else argv]
+
+
+def _strict(tree: Tree) -> str:
+    """What makes warnings errors; older trees have no option for it."""
+    option = "COMPILER_WARNINGS_AS_ERRORS"
+    known = f"config {option}" in (tree.folder / "Kconfig.zephyr").read_text(encoding="utf-8")
+    return f"-DCONFIG_{option}=y" if known else "-DEXTRA_CFLAGS=-Werror"
 
 
 def find_west(workspace: Path) -> str:

@@ -158,7 +158,7 @@ def test_zephyr_module(copied: Mapping[str, Path]) -> None:
     module = yaml.safe_load((folder / "zephyr" / "module.yml").read_text())
     assert set(module) <= {"name", "build", "samples", "tests", "boards", "blobs"}
     assert set(module["build"]) <= {"cmake", "kconfig", "depends", "settings"}
-    assert module["name"] == NAME
+    assert module["name"] == f"microtvm_{NAME}"
     assert (folder / module["build"]["cmake"] / "CMakeLists.txt").is_file()
     assert (folder / module["build"]["kconfig"]).is_file()
     assert all((folder / sample).is_dir() for sample in module["samples"])

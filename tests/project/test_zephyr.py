@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,40 @@ def test_project_is_an_application_with_a_module(name: str, tmp_path: Path) -> N
     assert sample["common"]["platform_allow"] == [zephyr.board]
     module = yaml.safe_load((tmp_path / "p/module/zephyr/module.yml").read_text())
     assert (tmp_path / "p/module" / module["build"]["kconfig"]).is_file()
+
+
+def test_modules_of_two_models_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By name, library and options; the server's options are those of the model that is served."""
+    kconfiglib = pytest.importorskip("kconfiglib")
+    first = made("qemu-cortex-m3", tmp_path / "first").folder / "module"
+    second = tmp_path / "second"
+    shutil.copytree(TINY, tmp_path / "other")
+    for file in (tmp_path / "other").iterdir():
+        text = file.read_text().replace("tiny", "other").replace("TINY", "OTHER")
+        file.with_name(file.name.replace("tiny", "other")).write_text(text)
+    create_project(
+        tmp_path / "other", load_board("qemu-cortex-m3"), second, platform="zephyr", stack_bytes=512
+    )
+    names = [
+        yaml.safe_load((folder / "zephyr/module.yml").read_text())["name"]
+        for folder in (first, second / "module")
+    ]
+    assert names == ["microtvm_tiny", "microtvm_other"]
+    for name, folder in zip(names, (first, second / "module"), strict=True):
+        assert f"zephyr_library_named({name})" in (folder / "CMakeLists.txt").read_text()
+    (tmp_path / "Kconfig").write_text(
+        "config SERIAL\n\tbool\n\tdefault y\n"
+        f'source "{first}/Kconfig"\nsource "{second}/module/Kconfig"\n'
+    )
+    monkeypatch.setenv("srctree", str(tmp_path))
+    config = kconfiglib.Kconfig("Kconfig")
+    for name in ("MICROTVM_TINY", "MICROTVM_OTHER", "MICROTVM_OTHER_SERVER"):
+        config.syms[name].set_value("y")
+    assert config.syms["MICROTVM_TINY_SERVER"].str_value == "n"
+    assert config.syms["MICROTVM_STACK_BYTES"].str_value == "512"
+    assert config.warnings == []
 
 
 def test_board_without_the_platform_is_refused(tmp_path: Path) -> None:

@@ -216,6 +216,15 @@ def test_west_is_driven(tmp_path: Path, programs: Path, monkeypatch: pytest.Monk
     assert built.elf == folder / "zephyr" / "zephyr.elf"
 
 
+def test_warnings_are_errors_in_every_version(
+    tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ZEPHYR_BASE", str(workspace(tmp_path / "w", "3.2.0")))
+    fake_west(programs, 'echo "$@"')
+    said = build_project(project(tmp_path), strict=True).log.read_text()
+    assert "-- -DEXTRA_CFLAGS=-Werror" in said
+
+
 def test_failed_configuration_is_not_taken_for_a_build(
     tmp_path: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -391,6 +400,12 @@ CMake Error at kconfig.cmake:389 (message):
   command failed with return code: 1
 """
 
+OLD_KCONFIG = """
+/tmp/p/prj.conf:2: warning: attempt to assign the value 'y' to the undefined symbol COLOUR
+
+error: Aborting due to Kconfig warnings
+"""
+
 CMAKE = """
 -- Board: mps2
 CMake Error at cmake/extensions.cmake:2960 (message):
@@ -432,6 +447,7 @@ main.c:1:10: fatal error: stm32f4xx.h: No such file or directory
     ("output", "shown", "hint"),
     [
         (KCONFIG, "failed:\nwarning: attempt to assign the value 'y' to the undefined", ""),
+        (OLD_KCONFIG, "failed:\n/tmp/p/prj.conf:2: warning: attempt to assign", ""),
         (CMAKE, "failed:\nCMake Error at cmake/extensions.cmake:2960 (message):\n  Multiple", ""),
         (COMPILER, "failed:\n/tmp/p/src/main.c:12:9: error: 'undeclared' undeclared", ""),
         (NEWLIB, "Retargetable locking", "Debian's newlib is built without the locks"),

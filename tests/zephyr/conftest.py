@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 from microtvm.inference import prefix_of
 from microtvm.pipeline import compile_model
 from microtvm.project import Built, Value, build_project, create_project
+from microtvm.project.zephyr import zephyr_board
+from microtvm.project.zephyr_tree import find_tree
 from microtvm.target import load_board
-from tests.conftest import require_tool
+from tests.conftest import lacking, require_tool
 from tests.golden.mlperf import model_file
 from tests.zephyr.fake import program
 
@@ -97,7 +100,13 @@ class Builders:
     monkeypatch: pytest.MonkeyPatch
 
     def __call__(self, board: str) -> Builder:
-        """The board's; sets what its toolchain needs for this test."""
+        """The board's; sets what its toolchain needs for this test. Skips it where the tree is
+        older than the board."""
+        tree = find_tree(Path.cwd())
+        if tree.version < (3, 7, 0) and not tree.has_board(zephyr_board(load_board(board)).old):
+            pytest.skip(f"Zephyr {tree.version_text} is older than the board {board}")
+        if board == "native-sim-32":
+            require_32_bits(self.folders.mktemp("bits"))
         if board not in _BUILDERS:
             folder = self.folders.mktemp(board)
             _BUILDERS[board] = Builder(board, folder, OPTIONS.get(board, {}))
@@ -106,6 +115,15 @@ class Builders:
             self.monkeypatch.setenv("ZEPHYR_TOOLCHAIN_VARIANT", "cross-compile")
             self.monkeypatch.setenv("CROSS_COMPILE", prefix)
         return _BUILDERS[board]
+
+
+def require_32_bits(folder: Path) -> None:
+    """Libraries of 32 bits for the host's compiler."""
+    source = folder / "main.c"
+    source.write_text("#include <stdint.h>\nint main(void) { return 0; }\n")
+    argv = [require_tool("gcc"), "-m32", source, "-o", folder / "main"]
+    if subprocess.run(argv, capture_output=True, check=False).returncode != 0:
+        lacking("gcc -m32 finds no libraries: apt-get install gcc-multilib")
 
 
 def cross_compiler(folder: Path) -> str:

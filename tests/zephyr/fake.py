@@ -78,6 +78,10 @@ def tree(folder: Path, version: str) -> Path:
     else:
         for name in ("mps2_an385", "mps2_an521", "qemu_cortex_m3"):
             write(folder / f"boards/arm/{name}/{name}_defconfig", "CONFIG_SERIAL=y\n")
+    write(
+        folder / "Kconfig.zephyr",
+        "config COMPILER_WARNINGS_AS_ERRORS\n\tbool\n" if (major, minor) >= (3, 3) else "",
+    )
     write(folder / "modules/cmsis/Kconfig", "config HAS_CMSIS_CORE_M\n\tbool\n")
     if (major, minor) >= (4, 1):
         wanted = "HAS_CMSIS_CORE_M" if (major, minor) >= (4, 2) else "ZEPHYR_CMSIS_6_MODULE"

@@ -130,7 +130,7 @@ def test_existing_application_takes_the_module(builders: Builders, tmp_path: Pat
     build = tmp_path / "b"
     options = [
         f"-DEXTRA_ZEPHYR_MODULES={project.folder / 'module'}",
-        "-DCONFIG_MICROTVM=y",
+        "-DCONFIG_MICROTVM_STRWW_INT8=y",
     ]
     west(
         tmp_path, "build", "-b", name, "-d", build, application, "--", *options, **host_toolchain()
@@ -139,6 +139,76 @@ def test_existing_application_takes_the_module(builders: Builders, tmp_path: Pat
     said = subprocess.run([image], capture_output=True, text=True, timeout=60, check=True).stdout
     numbers_said = [int(line) for line in said.split() if line.lstrip("-").isdigit()]
     np.testing.assert_array_equal(numbers_said[-y[0].size :], y[0].ravel())
+
+
+TWO = """\
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ad01_int8.h"
+#include "strww_int8.h"
+
+static void show(const struct mtvm_model *model, uint8_t *arena, int value)
+{
+	const struct mtvm_tensor *x = &model->tensors[model->inputs[0]];
+	const struct mtvm_tensor *y = &model->tensors[model->outputs[0]];
+
+	memset(arena + x->offset, value, x->size);
+	model->run(arena);
+	for (uint32_t i = 0; i < y->size; i++) {
+		printf("%d\\n", ((int8_t *)arena)[y->offset + i]);
+	}
+}
+
+static uint8_t first[AD01_INT8_ARENA_BYTES] __attribute__((aligned(AD01_INT8_ARENA_ALIGN)));
+static uint8_t second[STRWW_INT8_ARENA_BYTES] __attribute__((aligned(STRWW_INT8_ARENA_ALIGN)));
+
+int main(void)
+{
+	show(&ad01_int8_model, first, 5);
+	show(&strww_int8_model, second, 5);
+	exit(0);
+}
+"""
+
+
+@pytest.mark.qemu
+def test_application_takes_the_modules_of_two_models(builders: Builders, tmp_path: Path) -> None:
+    """Both models run; that both be served is refused, for there is one server."""
+    builder = builders("native-sim")
+    models = ("ad01_int8", SMALL)
+    modules, wanted = [], []
+    for model in models:
+        project = builder.build(model).project
+        modules.append(tmp_path / model)
+        shutil.copytree(project.folder / "module", modules[-1])
+        with boot(project, tmp_path).session as session:
+            (x,) = session.model.inputs
+            (y,) = session.run({x.name: np.full(x.shape, 5, np.int8)}).values()
+        wanted += y.ravel().tolist()
+    application = tmp_path / "application"
+    write(application / "main.c", TWO)
+    write(application / "prj.conf", "".join(f"CONFIG_MICROTVM_{m.upper()}=y\n" for m in models))
+    write(
+        application / "CMakeLists.txt",
+        "cmake_minimum_required(VERSION 3.20.0)\n"
+        f"list(APPEND EXTRA_ZEPHYR_MODULES {modules[0]} {modules[1]})\n"
+        f"list(APPEND ZEPHYR_EXTRA_MODULES {modules[0]} {modules[1]})\n"
+        "find_package(Zephyr REQUIRED HINTS $ENV{ZEPHYR_BASE})\n"
+        "project(own)\ntarget_sources(app PRIVATE main.c)\n",
+    )
+    name = project.board.settings["zephyr"]["board"]
+    build = tmp_path / "b"
+    west(tmp_path, "build", "-b", name, "-d", build, application, **host_toolchain())
+    image = build / "zephyr" / "zephyr.exe"
+    said = subprocess.run([image], capture_output=True, text=True, timeout=60, check=True).stdout
+    found = [int(line) for line in said.split() if line.lstrip("-").isdigit()]
+    assert found[-len(wanted) :] == wanted
+    options = ["-DCONFIG_SERIAL=y"]
+    options += [f"-DCONFIG_MICROTVM_{model.upper()}_SERVER=y" for model in models]
+    with pytest.raises(AssertionError, match="ad01_int8 and strww_int8 are both to be served"):
+        west(tmp_path, "build", "-c", "-d", build, application, "--", *options, **host_toolchain())
 
 
 @pytest.mark.qemu
