@@ -86,7 +86,7 @@ def test_all_models_as_a_process(model: str, builders: Builders, tmp_path: Path)
 
 @pytest.mark.qemu
 def test_floats_as_a_process_of_32_bits(builders: Builders, tmp_path: Path) -> None:
-    """Where a pointer and size_t are as on a microcontroller, but functions of math.h the host's."""
+    """Where a pointer and size_t are as on a microcontroller, but math.h is the host's."""
     built = builders("native-sim-32").build("resnet8_fp32")
     with boot(built.project, tmp_path).session as session:
         check_goldens(session, "resnet8_fp32", 2)

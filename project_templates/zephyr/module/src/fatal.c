@@ -79,7 +79,8 @@ void k_sys_fatal_error_handler(unsigned int reason, const fault_frame *frame)
 	link_write(NULL, &delimiter, 1);
 	link_write(NULL, (const uint8_t *)start, sizeof(start) - 1);
 	put_text(text_of(reason));
-	if (frame != NULL) {
+	/* Of a stack that has overflowed there may be no frame, but zeros in its place. */
+	if (frame != NULL && reason != K_ERR_STACK_CHK_FAIL) {
 #if defined(CONFIG_CPU_CORTEX_M)
 		put_register(" pc=", frame->basic.pc);
 		put_register(" lr=", frame->basic.lr);

@@ -120,6 +120,10 @@ int mtvm_server_start(void)
 	if (error != 0) {
 		return error;
 	}
+#ifdef CONFIG_MICROTVM_SERVER_FATAL
+	/* The application may fail before the thread below has run. */
+	mtvm_crash.running = MTVM_CRASH_NO_OPERATOR;
+#endif
 #ifndef CONFIG_ARCH_POSIX
 	port.ticks_hz = (uint32_t)sys_clock_hw_cycles_per_sec();
 #endif
