@@ -59,7 +59,9 @@ def test_project_is_an_application_with_a_module(name: str, tmp_path: Path) -> N
     assert not [file for file in files if file.endswith((".j2", ".py", ".toml"))]
     assert load_project(tmp_path / "p") == project
     sample = yaml.safe_load((tmp_path / "p" / "sample.yaml").read_text())
-    assert sample["common"]["platform_allow"] == [zephyr.board]
+    # twister stops at a platform that its tree doesn't have.
+    named = sample["common"].get("platform_allow", [])
+    assert named == ([] if zephyr.renamed else [zephyr.board])
     module = yaml.safe_load((tmp_path / "p/module/zephyr/module.yml").read_text())
     assert (tmp_path / "p/module" / module["build"]["kconfig"]).is_file()
 
