@@ -12,6 +12,8 @@ from elftools.dwarf.dwarfinfo import DWARFInfo
 from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import SymbolTableSection
 
+from microtvm.device.stabs import find_stabs_line
+
 
 @dataclass(frozen=True)
 class Location:
@@ -37,8 +39,8 @@ def locate(elf: Path, address: int) -> Location | None:
         with elf.open("rb") as stream:
             image = ELFFile(stream)
             function = _function(image, address)
-            file, line = "", 0
-            if image.has_dwarf_info():
+            file, line = find_stabs_line(image, address)
+            if not file and image.has_dwarf_info():
                 file, line = _line(image.get_dwarf_info(), address)
     except (OSError, ELFError, DWARFError):
         return None

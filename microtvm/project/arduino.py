@@ -17,6 +17,7 @@ from microtvm.project.library import Library
 from microtvm.project.make import run_build
 from microtvm.project.option import Option, Value
 from microtvm.project.platform import LINK_BAUD, Built, Platform, Project
+from microtvm.project.watchdog import WATCHDOG, check_watchdog
 from microtvm.target import Board
 from microtvm.target.document import near
 
@@ -40,6 +41,8 @@ _OPTIONS = {
     "version": (re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?"), "a version such as 1.0.0"),
     "url": (re.compile(r"(https?://[^\s]+)?"), "an address that begins with https://"),
 }
+WATCHDOG_S = (1, 2, 4, 8)
+"""The whole seconds that the watchdog of ATmegas counts: its prescaler has powers of two."""
 SLOWEST_BAUD, FASTEST_BAUD = 300, 4_000_000
 _UNKNOWN_BOARD = re.compile(
     r"\bboard \S+ .*(not found|is unknown)|unknown fqbn|invalid option", re.I
@@ -61,6 +64,7 @@ class Arduino(Platform):
         Option("version", "1.0.0", "Of the library, as semantic versioning has it."),
         Option("url", "", "The library's page; by default the board's manual."),
         Option("baud", LINK_BAUD, "Speed of the serial port, where it is no USB."),
+        WATCHDOG,
     )
 
     def check(self, board: Board, options: Mapping[str, Value]) -> None:
@@ -89,6 +93,7 @@ class Arduino(Platform):
                 f"option baud of platform {self.name} must be {SLOWEST_BAUD} to {FASTEST_BAUD}, "
                 f"found {options['baud']}"
             )
+        _check_watchdog(board, int(options[WATCHDOG.name]))
         ring = settings.get("receive_ring", RING_BYTES)
         if isinstance(ring, bool) or not isinstance(ring, int) or ring < 2 * SHORTEST_FRAME:
             raise BoardError(
@@ -105,6 +110,7 @@ class Arduino(Platform):
         window = ring // 2
         inputs, outputs = _fields(library)
         sketch = _sketch(library)
+        lines = bool(options[WATCHDOG.name])
         return {
             "serial": settings.get("serial", "Serial"),
             "architecture": fqbn.split(":")[1],
@@ -117,8 +123,10 @@ class Arduino(Platform):
             "inputs": inputs,
             "outputs": outputs,
             "commands": [
-                shlex.join(cli_argv(fqbn, sketch)),
-                shlex.join(builder_argv(fqbn, sketch, "BUILD")).replace("BUILD", '"$PWD/build"'),
+                shlex.join(cli_argv(fqbn, sketch, lines=lines)),
+                shlex.join(builder_argv(fqbn, sketch, "BUILD", lines=lines)).replace(
+                    "BUILD", '"$PWD/build"'
+                ),
             ],
         }
 
@@ -128,12 +136,13 @@ class Arduino(Platform):
     def build(self, project: Project, *, strict: bool = False, jobs: int = 2) -> Built:
         fqbn = str(project.board.settings[self.name]["fqbn"])
         sketch = _sketch(project.library)
+        lines = bool(project.options[WATCHDOG.name])
         if shutil.which(CLI):
-            argv = cli_argv(fqbn, sketch, strict=strict, jobs=jobs)
+            argv = cli_argv(fqbn, sketch, strict=strict, jobs=jobs, lines=lines)
         elif shutil.which(BUILDER):
             _require_core(project.board, fqbn)
             build = project.folder.resolve() / "build"
-            argv = builder_argv(fqbn, sketch, str(build), strict=strict)
+            argv = builder_argv(fqbn, sketch, str(build), strict=strict, lines=lines)
         else:
             raise ToolError(
                 f"building for {project.board.name} needs {CLI} or {BUILDER}, "
@@ -150,6 +159,10 @@ class Arduino(Platform):
         # Other cores have a system's threads.
         return 0 if board.cpu.family == "avr" else None
 
+    def run_function(self, project: Project) -> str:
+        name = super().run_function(project)
+        return "mtvm_arduino_watched_run" if project.options[WATCHDOG.name] else name
+
     def baud(self, project: Project) -> int:
         return int(project.options["baud"])
 
@@ -157,18 +170,28 @@ class Arduino(Platform):
         return project.folder / "build" / f"{_sketch(project.library)}.ino.elf"
 
 
-def cli_argv(fqbn: str, sketch: str, *, strict: bool = False, jobs: int = 2) -> list[str]:
-    """The command of arduino-cli, in the project's folder."""
+_LINES = "compiler.c.elf.extra_flags=-Wl,--no-relax"
+"""AVR's linker shortens calls, and then counts too little from a function to its lines."""
+
+
+def cli_argv(
+    fqbn: str, sketch: str, *, strict: bool = False, jobs: int = 2, lines: bool = False
+) -> list[str]:
+    """The command of arduino-cli, in the project's folder. `lines`: those of crashes are worth more
+    than short calls, on AVR."""
     warnings = ["--warnings", "all"] if strict else []
+    exact = ["--build-property", _LINES] if lines else []
     return [
         *(CLI, "compile", "--fqbn", fqbn, "--libraries", "libraries"),
-        *("--build-path", "build", "--jobs", str(jobs), *warnings, sketch),
+        *("--build-path", "build", "--jobs", str(jobs), *warnings, *exact, sketch),
     ]
 
 
-def builder_argv(fqbn: str, sketch: str, build: str, *, strict: bool = False) -> list[str]:
+def builder_argv(
+    fqbn: str, sketch: str, build: str, *, strict: bool = False, lines: bool = False
+) -> list[str]:
     """The command of arduino-builder, in the project's folder, with a distribution's cores. It
-    wants the path of `build` from the root."""
+    wants the path of `build` from the root; `lines` as above."""
     return [
         *(BUILDER, "-compile", "-hardware", str(CORES), "-hardware", str(BUILDER_DATA)),
         # It must exist; the compilers are on the PATH.
@@ -177,6 +200,7 @@ def builder_argv(fqbn: str, sketch: str, build: str, *, strict: bool = False) ->
         *(("-warnings", "all") if strict else ()),
         # The C library of AVR leaves this macro of C++11 out, which the core needs.
         *("-prefs", "compiler.cpp.extra_flags=-DDECIMAL_DIG=__DECIMAL_DIG__"),
+        *(("-prefs", _LINES) if lines else ()),
         f"{sketch}/{sketch}.ino",
     ]
 
@@ -208,6 +232,22 @@ def explain(project: Project, output: str) -> MicrotvmError | None:
             hint=f"things to try: arduino-cli core update-index; arduino-cli core install {core}",
         )
     return None
+
+
+def _check_watchdog(board: Board, seconds: int) -> None:
+    if seconds and board.cpu.family != "avr":
+        raise BoardError(
+            f"board {board.name} has a {board.cpu.name}, and the platform {Arduino.name} drives "
+            f"the watchdogs of AVRs alone, which the option {WATCHDOG.name} needs",
+            hint="leave the option out, or choose a board with an AVR, such as arduino-mega2560",
+        )
+    if seconds and board.watchdog is not None and seconds not in WATCHDOG_S:
+        raise UserError(
+            f"option {WATCHDOG.name} of platform {Arduino.name} is {seconds}",
+            hint=f"the watchdog of board {board.name} counts "
+            f"{', '.join(map(str, WATCHDOG_S))} s; 0 is none",
+        )
+    check_watchdog(board, seconds, Arduino.name)
 
 
 def _require_core(board: Board, fqbn: str) -> None:

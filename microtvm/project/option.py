@@ -17,6 +17,12 @@ METHODS = ("create", "build", "flash", "open")
 INTEGER = re.compile(r"[+-]?(0|[1-9][0-9]*|0[xX][0-9a-fA-F]+)")
 """How integers are written: as C has them, which is less than what Python reads."""
 
+_ELSEWHERE = {
+    "watchdog_s": "baremetal has it, and arduino on boards with an AVR; an application on any "
+    "other platform has a watchdog of its own, see runtime_c/SPEC.md"
+}
+"""What to do without an option that other platforms have."""
+
 _TRUE = ("1", "on", "true", "yes")
 _FALSE = ("0", "off", "false", "no")
 
@@ -71,7 +77,7 @@ def parse_options(
     known = {option.name: option for option in options}
     for name in given:
         if name not in known:
-            hint = near(name, sorted(known))
+            hint = _ELSEWHERE.get(name) or near(name, sorted(known))
             raise UserError(
                 f"platform {platform} has no option {name!r}", hint=hint or "it has no options"
             )

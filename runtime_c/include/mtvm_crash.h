@@ -9,6 +9,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* A project whose build takes no definitions has them in a header. */
+#ifdef __has_include
+#if __has_include("mtvm_config.h")
+#include "mtvm_config.h"
+#endif
+#endif
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -22,13 +29,14 @@ extern "C" {
 #define MTVM_CRASH_NO_OPERATOR 0xFFFFu
 #define MTVM_CRASH_SOME_OPERATOR 0xFFFEu
 
-/* After a cold start the content is arbitrary: only a record whose CRC fits is one. */
+/* After a cold start the content is arbitrary: only a record whose CRC fits is one. A stack that grows down into it
+ * damages the text first, which is written anew, and what is running last. */
 struct mtvm_crash {
+    uint16_t running;  /* kept by who runs operators: the one now executing; no part of a record */
     uint32_t crc;      /* of everything that a record has behind it */
     uint16_t op;       /* the operator that was running, or one of the above */
     uint16_t length;   /* of the text */
     uint8_t text[MTVM_CRASH_BYTES];
-    uint16_t running;  /* kept by who runs operators: the one now executing; no part of a record */
 };
 
 /* Begins a record of what has just happened, with an empty text. */

@@ -3,6 +3,7 @@
  * mtvm_arduino.h with what every Arduino core has: a Stream, and micros(). On AVR the stack is painted as well.
  */
 #include "mtvm_arduino.h"
+#include "mtvm_arduino_crash.h"
 
 static struct mtvm_server server;
 
@@ -33,6 +34,7 @@ static void write_link(void *context, const uint8_t *data, size_t size)
 static uint32_t read_ticks(void *context)
 {
     (void)context;
+    mtvm_arduino_check(); /* the server reads the clock before and after each operator */
     return micros();
 }
 
@@ -86,12 +88,16 @@ static struct mtvm_port port = {NULL, read_link, write_link, read_ticks, read_st
 
 enum mtvm_error mtvm_arduino_begin(Stream &link, const struct mtvm_model &model, uint8_t *arena, size_t arena_bytes)
 {
+    const struct mtvm_model *served = &model;
+
     paint_stack();
     port.context = &link;
-    return mtvm_server_init(&server, &port, &model, arena, arena_bytes);
+    port.crash = mtvm_arduino_crash(&served);
+    return mtvm_server_init(&server, &port, served, arena, arena_bytes);
 }
 
 void mtvm_arduino_poll()
 {
+    mtvm_arduino_check();
     mtvm_server_poll(&server);
 }
