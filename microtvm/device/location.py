@@ -38,8 +38,8 @@ def locate(elf: Path, address: int) -> Location | None:
     try:
         with elf.open("rb") as stream:
             image = ELFFile(stream)
-            function = _function(image, address)
-            file, line = find_stabs_line(image, address)
+            function, start = _function(image, address)
+            file, line = find_stabs_line(image, start, address) if function else ("", 0)
             if not file and image.has_dwarf_info():
                 file, line = _line(image.get_dwarf_info(), address)
     except (OSError, ELFError, DWARFError):
@@ -47,7 +47,8 @@ def locate(elf: Path, address: int) -> Location | None:
     return Location(function, file, line) if function or file else None
 
 
-def _function(image: ELFFile, address: int) -> str:
+def _function(image: ELFFile, address: int) -> tuple[str, int]:
+    """Its name and its first address; "" and 0 where no symbol has the address."""
     thumb = image["e_machine"] == "EM_ARM"
     for section in image.iter_sections():
         if not isinstance(section, SymbolTableSection):
@@ -57,8 +58,8 @@ def _function(image: ELFFile, address: int) -> str:
                 continue
             start = symbol["st_value"] & ~1 if thumb else symbol["st_value"]
             if start <= address < start + symbol["st_size"]:
-                return str(symbol.name)
-    return ""
+                return str(symbol.name), int(start)
+    return "", 0
 
 
 def _line(info: DWARFInfo, address: int) -> tuple[str, int]:

@@ -13,24 +13,22 @@ _ENTRY = struct.Struct("<IBBHI")
 _UNIT, _FUN, _SLINE, _SO, _SOL = 0x00, 0x24, 0x44, 0x64, 0x84
 
 
-def find_stabs_line(image: ELFFile, address: int) -> tuple[str, int]:
-    """The file, without its folders, and the line of an address; "" and 0 where a little-endian
-    image doesn't tell."""
-    file, start = "", 0
+def find_stabs_line(image: ELFFile, start: int, address: int) -> tuple[str, int]:
+    """The file, without its folders, and the line of an address in the function that begins at
+    `start`; "" and 0 where a little-endian image doesn't tell."""
+    file, inside = "", False
     found = "", 0
     for kind, text, number, value in _entries(image):
+        if inside and kind in (_FUN, _SO):
+            return found
         if kind in (_SO, _SOL):
             file = text.rpartition("/")[2]
-        elif kind == _FUN and text:
-            start, found = value, ("", 0)
-        elif kind == _FUN and found[1] and address < start + value:
-            return found
         elif kind == _FUN:
-            found = "", 0
-        elif kind == _SLINE and start + value <= address:
+            inside = bool(text) and value == start
+        elif inside and file and kind == _SLINE and start + value <= address:
             # Relative to the function, in ascending order.
             found = file, number
-    return "", 0
+    return found
 
 
 def _entries(image: ELFFile) -> Iterator[tuple[int, str, int, int]]:

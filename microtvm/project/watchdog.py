@@ -16,14 +16,17 @@ WATCHDOG = Option(
     "Seconds that an operator may take before a watchdog resets the board; 0: none.",
 )
 
-_CYCLES_A_MAC = (("mve", 3), ("dsp", 3), ("thumb1", 16))
+_CYCLES_A_MAC = (("mve", 3), ("dsp", 3), ("thumb1", 16), ("harvard", 128))
 """What a multiplication and its sum take at most, by the first feature that a core has, rounded up:
 a depthwise convolution of 3 x 3, the slowest of all, is 2.3 cycles on a Cortex-M4 and 15.7 on a
-Cortex-M0."""
+Cortex-M0; one of 1 x 1 over eight channels, whose outputs cost more than its products, 122 on an
+AVR."""
 _OTHER_CYCLES_A_MAC = 8
 """Likewise of other cores: 7.3 on a Cortex-M3."""
 _SOFT_FLOAT_CYCLES_A_MAC = 200
 """Of floats on a core that has no instructions for them."""
+_NARROW_FLOAT_CYCLES_A_MAC = 320
+"""Likewise where registers have 8 bits: 284 in a loop of products with avr-libc's."""
 
 _INSTRUCTIONS_A_SECOND = 10**9
 """Of an emulated machine whose time is its count of instructions."""
@@ -77,7 +80,8 @@ def watchdog_warning(project: Project) -> str:
 
 def _cycles_a_mac(board: Board, dtypes: Iterable[str]) -> int:
     if "float32" in dtypes and not board.cpu.has("fpu-single"):
-        return _SOFT_FLOAT_CYCLES_A_MAC
+        narrow = board.cpu.has("harvard")
+        return _NARROW_FLOAT_CYCLES_A_MAC if narrow else _SOFT_FLOAT_CYCLES_A_MAC
     known = (cycles for feature, cycles in _CYCLES_A_MAC if board.cpu.has(feature))
     return next(known, _OTHER_CYCLES_A_MAC)
 

@@ -402,3 +402,14 @@ def test_builders_command_is_what_the_readme_says() -> None:
     assert argv[argv.index("-fqbn") + 1] == "a:b:c"
     assert argv[argv.index("-build-path") + 1] == "/build"
     assert argv[-1] == "s/s.ino"
+
+
+def test_lines_of_crashes_cost_short_calls(tmp_path: Path, mega: Board) -> None:
+    made = create_project(tiny(tmp_path / "tiny"), mega, tmp_path / "p", options={"watchdog_s": 2})
+    readme = (made.folder / "README.md").read_text()
+    flag = "compiler.c.elf.extra_flags=-Wl,--no-relax"
+    assert f"arduino-cli compile --fqbn {made.board.settings['arduino']['fqbn']} " in readme
+    assert f" --build-property {flag} " in readme
+    assert f" -prefs {flag} " in readme
+    assert flag not in cli_argv("a:b:c", "s")
+    assert flag not in builder_argv("a:b:c", "s", "/build")

@@ -346,6 +346,25 @@ def test_other_platforms_say_who_has_it(platform: str, tmp_path: Path) -> None:
     assert "baremetal has it, and arduino on boards with an AVR" in caught.value.hint
 
 
+@pytest.mark.parametrize(("dtype", "enough"), [("int8", 1), ("float32", 2)])
+@pytest.mark.parametrize("slow", [False, True])
+def test_operator_that_may_take_too_long_is_told(
+    dtype: str, enough: int, slow: bool, tmp_path: Path
+) -> None:
+    """The longest operator has 64 products."""
+    library = tiny(tmp_path / "tiny")
+    patch(library / "metadata.json", '"shape": [1, 16], "dtype": "int8"', (
+        f'"shape": [1, 16], "dtype": "{dtype}"'
+    ))  # fmt: skip
+    file = tmp_path / "slow.toml"
+    hz = 2 * 64 * (128 if dtype == "int8" else 160) - slow
+    file.write_text(f'inherits = ["{MEGA}"]\ndescription = "slow"\nhz = {hz}\n')
+    made = create_project(
+        library, load_board(str(file)), tmp_path / "p", options={"watchdog_s": enough}
+    )
+    assert ("operator product may take" in watchdog_warning(made)) == slow
+
+
 def test_readme_warns_of_old_bootloaders(tmp_path: Path) -> None:
     library = tiny(tmp_path / "tiny")
     for seconds in (0, 1):
