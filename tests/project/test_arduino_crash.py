@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,17 +16,18 @@ from microtvm.device.client import RestartError
 from microtvm.device.crash import Crash
 from microtvm.errors import BoardError, UserError
 from microtvm.inference import run_project
-from microtvm.project import Built, arduino, build_project, create_project, watchdog_warning
+from microtvm.project import Built, build_project, create_project, watchdog_warning
 from microtvm.project.arduino import CORES
 from microtvm.target import load_board
 from tests.conftest import ROOT, require_tool
-from tests.project.image import TINY
+from tests.project.test_arduino import tiny, without_cli
+from tests.project.test_watchdog import inputs, patch
 
 MEGA, QEMU = "arduino-mega2560", "qemu-mega2560"
 
-HANG, ABORT, ASSERT, INTERRUPT, OVERFLOW, SLOW = range(100, 106)
+HANG, ABORT, ASSERT, INTERRUPT, OVERFLOW, SLOW, STUCK = range(100, 107)
 """What the first element of the input asks of the second operator; SLOW: of both, that they need
-the watchdog's time together, but not alone."""
+the watchdog's time together, but not alone; STUCK: that it never ends, nor what notes that."""
 
 LOOP = 'for (;;) __asm__ volatile("nop");'
 ABORTS = "abort();"
@@ -44,6 +43,8 @@ MISCHIEF = f"""
 #define MUST_HOLD(x) ((x)[0] == 0)
 
 extern uint8_t __heap_start;
+extern volatile uint8_t stuck;
+volatile uint8_t stuck;
 
 static __attribute__((noinline)) int dig(const volatile uint8_t *x)
 {{
@@ -58,7 +59,8 @@ static void wait_if_slow(const uint8_t *x)
 
 static void misbehave(const volatile uint8_t *x)
 {{
-    if (x[0] == 100) {{
+    stuck = x[0] == 106;
+    if (x[0] == 100 || x[0] == 106) {{
         {LOOP}
     }}
     if (x[0] == 101) {{
@@ -75,20 +77,6 @@ static void misbehave(const volatile uint8_t *x)
     }}
 }}
 """
-
-
-def patch(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert text.count(old) == 1, (file, old)
-    file.write_text(text.replace(old, new))
-
-
-def tiny(folder: Path) -> Path:
-    """The hand-written library, whose C is any core's."""
-    shutil.copytree(TINY, folder)
-    file = folder / "metadata.json"
-    file.write_text(re.sub(r'"cpu": "[^"]*"', '"cpu": ""', file.read_text()))
-    return folder
 
 
 def misbehaving(folder: Path) -> Path:
@@ -115,9 +103,14 @@ def build(folder: Path, seconds: int) -> Built:
     options = {"watchdog_s": seconds}
     project = create_project(library, load_board(MEGA), folder / "p", options=options)
     source = project.folder / "libraries" / "tiny" / "src"
-    patch(source / "mtvm_arduino_crash.cpp", "wdt_enable(PERIOD)", "wdt_enable(WDTO_120MS)")
+    port = source / "mtvm_arduino_crash.cpp"
+    patch(port, "wdt_enable(PERIOD)", "wdt_enable(WDTO_120MS)")
+    patch(port, "    wdt_enable(WDTO_15MS)", (
+        "    while (stuck)\n        ;\n    wdt_enable(WDTO_15MS)"
+    ))  # fmt: skip
+    patch(port, "#define INTACT", 'extern "C" volatile uint8_t stuck;\n#define INTACT')
     with pytest.MonkeyPatch.context() as patcher:
-        patcher.setattr(arduino, "CLI", "arduino-cli-that-nobody-has")
+        without_cli(patcher)
         return build_project(project, strict=True)
 
 
@@ -145,12 +138,6 @@ def connect(built: Built, link: Transport) -> Session:
     """A session with the machine as it is: nothing restarts it but itself."""
     metadata = built.project.library.metadata
     return Session(link, metadata, elf=built.elf, timing=Timing(run_s=5.0))
-
-
-def inputs(first: int) -> dict[str, np.ndarray]:
-    x = np.ones((1, 16), np.int8)
-    x[0, 0] = first
-    return {"x": x}
 
 
 def line_of(built: Built, text: str) -> int:
@@ -183,9 +170,12 @@ PLAIN_QEMU = f"plain on {QEMU}"
 
 @pytest.mark.qemu
 @pytest.mark.parametrize("link", [WATCHED], indirect=True)
-@pytest.mark.parametrize("whole", [False, True])
-def test_operator_that_never_ends_is_reported(watched: Built, link: Transport, whole: bool) -> None:
-    crash = crash_of(watched, link, HANG, whole=whole)
+@pytest.mark.parametrize(("action", "whole"), [(HANG, False), (HANG, True), (STUCK, False)])
+def test_operator_that_never_ends_is_reported(
+    watched: Built, link: Transport, action: int, whole: bool
+) -> None:
+    """Where its interrupt doesn't end either, the watchdog resets with its second time-out."""
+    crash = crash_of(watched, link, action, whole=whole)
     assert (crash.cause, crash.operator) == ("watchdog", "squash")
     assert "watchdog_s" in crash.hint
     assert crash.location is not None
@@ -276,7 +266,6 @@ def compile_crash(cpu: str, seconds: int) -> subprocess.CompletedProcess[str]:
                 "-Os",
                 "-Wall",
                 "-Wextra",
-                "-Wno-attributes",
             ),
             *("-DF_CPU=16000000L", "-DARDUINO=10807", f"-DMTVM_WATCHDOG_S={seconds}"),
             *(f"-I{folder}" for folder in (*folders, port, ROOT / "runtime_c" / "include")),

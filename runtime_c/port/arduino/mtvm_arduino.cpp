@@ -89,11 +89,15 @@ static struct mtvm_port port = {NULL, read_link, write_link, read_ticks, read_st
 enum mtvm_error mtvm_arduino_begin(Stream &link, const struct mtvm_model &model, uint8_t *arena, size_t arena_bytes)
 {
     const struct mtvm_model *served = &model;
+    enum mtvm_error error;
 
     paint_stack();
     port.context = &link;
     port.crash = mtvm_arduino_crash(&served);
-    return mtvm_server_init(&server, &port, served, arena, arena_bytes);
+    error = mtvm_server_init(&server, &port, served, arena, arena_bytes);
+    if (error == MTVM_OK)
+        mtvm_arduino_watch();
+    return error;
 }
 
 void mtvm_arduino_poll()

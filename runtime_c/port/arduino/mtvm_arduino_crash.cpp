@@ -183,12 +183,18 @@ struct mtvm_crash *mtvm_arduino_crash(const struct mtvm_model **model)
     watched = **model;
     watched.run = mtvm_arduino_watched_run;
     *model = &watched;
-    wdt_enable(PERIOD);
-    WDTCSR |= _BV(WDIE);
 #else
     (void)model;
 #endif
     return &kept.crash;
+}
+
+void mtvm_arduino_watch()
+{
+#if MTVM_WATCHDOG_S
+    wdt_enable(PERIOD);
+    WDTCSR |= _BV(WDIE);
+#endif
 }
 
 void mtvm_arduino_check()

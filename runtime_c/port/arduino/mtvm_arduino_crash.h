@@ -20,9 +20,12 @@
 #if defined(__AVR__) && defined(WDIE)
 #define MTVM_ARDUINO_RECORDS 1
 
-/* Starts the watchdog, if there is one; returns the memory of the record. Where the watchdog has to be kicked between
- * the operators of a whole inference, `model` becomes one that does so. */
+/* Returns the memory of the record. Where the watchdog has to be kicked between the operators of a whole inference,
+ * `model` becomes one that does so. */
 struct mtvm_crash *mtvm_arduino_crash(const struct mtvm_model **model);
+
+/* Starts the watchdog, if the project has one: from now on it must be kicked. */
+void mtvm_arduino_watch();
 
 /* Kicks the watchdog. Doesn't return where the stack has overflowed. */
 void mtvm_arduino_check();
@@ -35,6 +38,10 @@ static inline struct mtvm_crash *mtvm_arduino_crash(const struct mtvm_model **mo
 {
     (void)model;
     return NULL;
+}
+
+static inline void mtvm_arduino_watch()
+{
 }
 
 static inline void mtvm_arduino_check()
