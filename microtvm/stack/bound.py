@@ -86,10 +86,12 @@ class _Bound:
         return StackBound(tuple(level for level in path if level.bytes))
 
     def _handlers(self) -> set[int]:
-        """Handlers in the table of vectors that return; all have one priority, none interrupts."""
+        """Handlers in the table of vectors that return; all have one priority, none interrupts.
+
+        One that begins the stack anew never comes back to what it interrupted."""
         if self._memory.machine == "EM_AVR":
-            handlers = self._memory.functions(r"__vector_\d+")
-            return {at for at in handlers if self._flow.frame(at).returns}
+            frames = {at: self._flow.frame(at) for at in self._memory.functions(r"__vector_\d+")}
+            return {at for at, frame in frames.items() if frame.returns and not frame.restarts}
         if self._memory.machine != "EM_ARM":
             return set()
         found = set()

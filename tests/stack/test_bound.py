@@ -265,6 +265,18 @@ def test_an_interrupt_comes_on_top(tmp_path: Path) -> None:
     assert stack_bound(elf, floats=True).total == bound.total + 72
 
 
+def test_an_avrs_interrupt_comes_on_top_unless_it_takes_the_stack(tmp_path: Path) -> None:
+    """A handler that begins the stack anew and then the program never comes back."""
+    program = AVR + (
+        r"""__asm__("function __vector_1\n push r0\n push r1\n pop r1\n pop r0\n reti\n"
+        "function __vector_2\n ldi r26, 0xff\n ldi r27, 0x21\n out 0x3e, r27\n out 0x3d, r26\n"
+        " push r2\n push r2\n push r2\n push r2\n jmp start\n");"""
+    )
+    bound = stack_bound(link("atmega2560", program, tmp_path))
+    assert [level.function for level in bound.path[-2:]] == ["interrupt", "__vector_1"]
+    assert bound.path[-2:] == (Level("interrupt", 3), Level("__vector_1", 2))
+
+
 def test_every_call_of_the_runtime_through_a_pointer_is_listed() -> None:
     """In each function of the C sources, exactly those members that it calls."""
     found: dict[object, set[str]] = {}
