@@ -119,7 +119,7 @@ def _budget(found: Budgeted, cpu: str) -> str:
         return f"no effect: on {cpu} larger weights make none of these kernels faster"
     return (
         f"{found.enlarged} of {found.offered} kernels have larger, faster weights; "
-        f"at most {found.limit_bytes:,} without what fills tiles"
+        f"all weights may take {found.limit_bytes:,} bytes, padding apart"
     )
 
 

@@ -124,7 +124,8 @@ class Arduino(Platform):
             "outputs": outputs,
             "commands": [
                 shlex.join(cli_argv(fqbn, sketch, lines=lines)),
-                shlex.join(builder_argv(fqbn, sketch, "BUILD", lines=lines)).replace(
+                "mkdir -p build && "
+                + shlex.join(builder_argv(fqbn, sketch, "BUILD", lines=lines)).replace(
                     "BUILD", '"$PWD/build"'
                 ),
             ],
