@@ -24,6 +24,7 @@ from microtvm.device.wire import (
     parse_answer,
     parse_hello,
     parse_progress,
+    printable,
 )
 from microtvm.errors import DeviceError, LinkError
 
@@ -359,7 +360,7 @@ class Client:
         for event in events:
             if isinstance(event, Damage):
                 if event.data.startswith(LAST_WORDS):
-                    words = event.data[len(LAST_WORDS) :].decode("ascii", "replace")
+                    words = printable(event.data[len(LAST_WORDS) :])
                     raise StoppedError(f"while {what}", words)
                 if _is_text(event.data):
                     self._text += event.data + b"\n"

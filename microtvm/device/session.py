@@ -48,6 +48,11 @@ Progress = Callable[[int, int], None]
 """Called with the bytes moved so far and the bytes to move."""
 
 
+class OverdueError(LinkError):
+    """A run took longer than it was given. The device has stopped as it was asked to: the session
+    goes on."""
+
+
 @dataclass(frozen=True)
 class Run:
     """What the device says of a run."""
@@ -150,10 +155,12 @@ class Session:
                 hint="build and flash the project again",
             )
 
-    def _take_crash(self) -> None:
-        """The device's record, which is forgotten there once it is here."""
-        if self.hello.has_crashed:
-            self.last_crash = read_crash(self._client, self.model.operators, self._elf)
+    def _take_crash(self) -> Crash | None:
+        """The device's record, if it has one, which is forgotten there once it is here."""
+        if not self.hello.has_crashed:
+            return None
+        self.last_crash = read_crash(self._client, self.model.operators, self._elf)
+        return self.last_crash
 
     @property
     def retransmissions(self) -> int:
@@ -182,7 +189,8 @@ class Session:
 
     def cancel(self) -> None:
         """Stops the run that another thread waits for, between two operators: there it raises
-        CancelledError. A whole run can't be stopped."""
+        CancelledError. Also one whose inputs are still being written does not begin. A whole run
+        can't be stopped once it has begun."""
         self._stop.set()
 
     @_alone
@@ -202,6 +210,7 @@ class Session:
         the model as an application would. `timeout_s` limits the computing, not the transfer.
         `last_run` has its ticks.
         """
+        self._stop.clear()
         self._write_all(self._check_inputs(inputs), progress)
         request = Request(Kind.RUN)
         if not whole and self.model.operators:
@@ -230,6 +239,7 @@ class Session:
         Goes on from where the last call held, if that is before `operator` and no inputs are given;
         otherwise starts again from the given inputs, or from those given last.
         """
+        self._stop.clear()
         index = self.model.operator(operator)
         restart = inputs is not None or not 0 < self._step <= index
         if restart:
@@ -248,6 +258,7 @@ class Session:
 
         Uses `inputs`, or those given last. DeviceError where the board has no counter.
         """
+        self._stop.clear()
         if not self.hello.has_ticks:
             raise DeviceError("the board has no counter, so there is nothing to profile with")
         times = []
@@ -293,8 +304,7 @@ class Session:
         """Restarts the board and begins anew; DeviceError where the board can't, or runs another
         model then."""
         self._ask(Request(Kind.RESET), "resetting the board")
-        self._step = 0
-        self._held.clear()
+        self._forget()
         self.hello = self._client.hello()
         self._check_model()
 
@@ -313,6 +323,11 @@ class Session:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+    def _forget(self) -> None:
+        """A device that has restarted holds no inputs and no inference."""
+        self._step = 0
+        self._held = {}
 
     def _check_inputs(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[int, bytes]:
         names = [tensor.name for tensor in self.model.inputs]
@@ -372,8 +387,9 @@ class Session:
 
     def _run(self, request: Request, what: str, timeout_s: float | None) -> Run:
         self._check_open()
+        if self._stop.is_set():
+            raise CancelledError(f"stopped before {what}")
         held, self._held = self._held, {}
-        self._stop.clear()
         with self._explained():
             answer = self._client.call(request, what, timeout_s, self._stop)
         if answer.status == Status.CANCELLED:
@@ -399,7 +415,7 @@ class Session:
             where += f", before {names[step]}"
         if self._stop.is_set():
             return CancelledError(f"stopped {where}, {what}")
-        return LinkError(
+        return OverdueError(
             f"{what} takes longer than {timeout_s:g} s: the device was stopped {where}",
             hint="give it more time",
         )
@@ -419,15 +435,15 @@ class Session:
             raise self._with_record(error) from None
 
     def _with_record(self, error: RestartError) -> RestartError:
+        self._forget()
         try:
             self.hello = self._client.hello()
             self._check_model()
-            self._take_crash()
+            crash = self._take_crash()
         except MicrotvmError:
             return error
-        if self.last_crash is None:
+        if crash is None:
             return error
-        crash = self.last_crash
         return RestartError(f"{error.message}; it noted: {crash}", hint=crash.hint)
 
     def _read(self, tensor: Tensor) -> Array:

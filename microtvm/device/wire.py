@@ -281,13 +281,17 @@ class CrashRecord:
     """The cause, and registers as `name=value`."""
 
 
+def printable(data: bytes) -> str:
+    """A device's words, with nothing in them that would make a terminal do something."""
+    text = data.decode("ascii", "replace")
+    return "".join(letter if letter.isprintable() else "?" for letter in text)
+
+
 def parse_crash(payload: bytes) -> CrashRecord:
     """The answer to CRASH."""
     reader = Reader(payload, "CRASH")
     operator = reader.number("operator", 65535)
-    text = reader.rest("text", LONGEST_CRASH_BYTES).decode("ascii", "replace")
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text)
-    return CrashRecord(operator, shown)
+    return CrashRecord(operator, printable(reader.rest("text", LONGEST_CRASH_BYTES)))
 
 
 def parse_progress(packet: bytes) -> tuple[int, int] | None:

@@ -142,6 +142,49 @@ def test_run_is_stopped_from_another_thread(server: Server) -> None:
             session.run(tiny_inputs())
 
 
+@pytest.mark.parametrize("whole", [False, True])
+def test_run_whose_inputs_are_being_written_does_not_begin(server: Server, whole: bool) -> None:
+    traffic = Traffic()
+    stops = [Kind.WRITE]
+
+    def to_device(data: bytes) -> bytes:
+        traffic(data)
+        if traffic.kinds[-1] in stops:
+            session.cancel()
+        return data
+
+    with open_tiny(server, to_device=to_device) as session:
+        with pytest.raises(CancelledError, match="stopped before running the model"):
+            session.run(tiny_inputs(), whole=whole)
+        with pytest.raises(CancelledError, match="stopped before running through sum"):
+            session.run_through("sum", tiny_inputs(2))
+        assert not {Kind.RUN, Kind.RUN_THROUGH} & set(traffic.kinds)
+        stops.clear()
+        inputs = tiny_inputs(3)
+        np.testing.assert_array_equal(session.run(inputs, whole=whole)["y"], tiny_output(inputs))
+
+
+def test_profile_is_stopped_between_its_runs(server: Server) -> None:
+    """A request to stop that comes when one operator's run has ended, before the next one's."""
+    results = 0
+
+    def to_host(data: bytes) -> bytes:
+        nonlocal results
+        results += armed and bool(data)
+        if armed and results == 1:
+            session.cancel()
+        return data
+
+    armed = False
+    with open_tiny(server, to_host=to_host) as session:
+        session.run_through("halve", tiny_inputs())
+        armed = True
+        with pytest.raises(CancelledError, match="stopped before profiling sum"):
+            session.profile()
+        armed = False
+        assert len(session.profile().operators) == 3
+
+
 def test_device_that_holds_after_a_stop_goes_on(server: Server) -> None:
     """On the C server itself: what has run is there, and the rest can follow."""
     traffic = Traffic()
@@ -294,3 +337,39 @@ def test_crash_in_a_session_is_explained(server: Server) -> None:
         assert "stack" in e.value.hint
         inputs = tiny_inputs(3)
         np.testing.assert_array_equal(session.run(inputs)["y"], tiny_output(inputs))
+
+
+def test_crash_of_before_is_not_the_reason_of_a_restart(server: Server) -> None:
+    """The next restart leaves no record: what the one before left is not said to be of it."""
+    server.crash(FAULT)
+    with open_tiny(server) as session:
+        assert session.last_crash is not None
+        server.start()
+        with pytest.raises(RestartError, match="restarted before or while writing") as caught:
+            session.run_through("halve", tiny_inputs())
+        assert "it noted" not in caught.value.message
+        assert session.last_crash is not None
+
+
+def test_nothing_is_held_by_a_device_that_has_restarted(server: Server) -> None:
+    """Noticed while reading, when the inputs are known to be there, and half of the run is over."""
+    inputs = tiny_inputs()
+    with open_tiny(server) as session:
+        for again in (None, inputs):
+            session.run_through("halve", inputs)
+            server.start()
+            with pytest.raises(RestartError, match="restarted before or while reading"):
+                session.read("half")
+            assert session.run_through("sum", again).step == 2
+        np.testing.assert_array_equal(session.run(inputs)["y"], tiny_output(inputs))
+
+
+def test_last_words_can_do_nothing_to_a_terminal(server: Server) -> None:
+    words = b""
+    with open_tiny(server, to_host=lambda data: data + words) as session:
+        words = b"\0mtvm: \x1b[2Jfault\x9b\r\n pc=0000012c\0"
+        with pytest.raises(DeviceError, match=r"crashed while pinging: \?\[2Jfault") as caught:
+            session.ping()
+        assert caught.value.message.isprintable()
+        assert session.last_crash is not None
+        assert session.last_crash.registers == {"pc": 0x12C}
