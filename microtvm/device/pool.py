@@ -12,7 +12,7 @@ from typing import Self
 
 import numpy.typing as npt
 
-from microtvm.device.session import Session
+from microtvm.device.session import OverdueError, Session
 from microtvm.errors import DeviceError, LinkError, MicrotvmError, UserError
 from microtvm.util import Array
 
@@ -28,6 +28,10 @@ AHEAD = 2
 """For each device, how many inputs `map` takes before their outputs are fetched."""
 
 
+STOP_S = 0.05
+"""How long to wait for a thread before what it runs is stopped once more."""
+
+
 class _Job:
     def __init__(self, inputs: Mapping[str, npt.ArrayLike], timeout_s: float | None) -> None:
         self.inputs = inputs
@@ -36,13 +40,19 @@ class _Job:
         self.begun = False
         self.future: Future[Outputs] = Future()
 
+    def begin(self) -> bool:
+        """Whether somebody still waits for it, who can't cancel it from now on."""
+        self.begun = self.begun or self.future.set_running_or_notify_cancel()
+        return self.begun
+
 
 class Pool:
     """Devices, or emulators, that serve one queue of inferences; a thread for each.
 
     A device whose session breaks is opened again, and its inference goes back to the queue; one
     that fails REOPENED times in a row is left out, and `lost` says why. What is wrong with the
-    inputs is told to who gave them, and costs no device.
+    inputs, and that an inference takes longer than it was given, is told to who asked for it, and
+    costs no device.
     """
 
     def __init__(self, openers: Sequence[Callable[[], Session]]) -> None:
@@ -99,10 +109,14 @@ class Pool:
             self._drop(UserError("the pool is closed"), cancel=True)
             for _ in self._threads:
                 self._jobs.put(None)
-            for session in self._sessions.values():
-                session.cancel()
         for thread in self._threads:
-            thread.join()
+            # Again and again: an inference may be about to begin, or its device be just opening.
+            while thread.is_alive():
+                with self._lock:
+                    sessions = list(self._sessions.values())
+                for session in sessions:
+                    session.cancel()
+                thread.join(STOP_S)
 
     def __enter__(self) -> Self:
         return self
@@ -119,9 +133,8 @@ class Pool:
         failures = 0
         try:
             while (job := self._jobs.get()) is not None:
-                if not job.begun and not job.future.set_running_or_notify_cancel():
+                if not job.begin():
                     continue
-                job.begun = True
                 failure: MicrotvmError | None = None
                 patience = REOPENED
                 try:
@@ -149,6 +162,8 @@ class Pool:
         """Runs one inference; why the device failed at it, None if it did not."""
         try:
             outputs = session.run(job.inputs, timeout_s=job.timeout_s)
+        except OverdueError as error:
+            job.future.set_exception(error)
         except (LinkError, DeviceError) as error:
             self._end(place)
             job.attempts += 1
@@ -202,7 +217,9 @@ class Pool:
         """Ends all jobs that wait: those that no device has tried yet may be cancelled."""
         while not self._jobs.empty():
             job = self._jobs.get()
-            if job is not None and not (cancel and job.future.cancel()):
+            if job is None or (cancel and job.future.cancel()):
+                continue
+            if job.begin():
                 job.future.set_exception(error)
 
     def _nobody(self) -> DeviceError:

@@ -15,8 +15,10 @@ import pytest
 
 from microtvm.device import Pool, Session, open_process
 from microtvm.device.client import Timing
-from microtvm.errors import DeviceError, LinkError, ToolError, UserError
+from microtvm.device.session import OverdueError
+from microtvm.errors import CancelledError, DeviceError, LinkError, ToolError, UserError
 from tests.device.harness import Server, open_tiny, tiny_inputs, tiny_output
+from tests.device.test_run import Endless
 
 Opener = Callable[[], Session]
 
@@ -108,6 +110,23 @@ def test_no_device_is_left() -> None:
         assert pool.lost.keys() == {0, 1}
 
 
+def test_cancelled_inference_keeps_no_other_from_its_answer() -> None:
+    """It still waits when the last device is left out."""
+    go_on = threading.Event()
+
+    def late() -> Session:
+        go_on.wait(60)
+        return broken()
+
+    with Pool([late]) as pool:
+        futures = [pool.submit(tiny_inputs(seed)) for seed in range(8)]
+        assert futures[5].cancel()
+        go_on.set()
+        for future in futures[:5] + futures[6:]:
+            assert isinstance(future.exception(60), DeviceError)
+        assert futures[5].cancelled()
+
+
 def test_wrong_input_costs_no_device(tiny_program: Path) -> None:
     with Pool([opener(tiny_program)]) as pool:
         wrong = pool.submit({"x": np.zeros(3)})
@@ -158,6 +177,46 @@ def test_closing_stops_what_goes_on(tiny_program: Path) -> None:
         pool.submit(tiny_inputs())
     with pytest.raises(UserError, match="a pool needs at least one device"):
         Pool([])
+
+
+def test_closing_stops_what_is_about_to_begin(server: Server) -> None:
+    """The device is opened while the pool closes; its run ends only when it is stopped."""
+    opening, go_on = threading.Event(), threading.Event()
+    device = Endless()
+
+    def slow() -> Session:
+        opening.set()
+        go_on.wait(60)
+        return open_tiny(server, to_device=device.to_device, to_host=device.to_host)
+
+    pool = Pool([slow])
+    future = pool.submit(tiny_inputs())
+    assert opening.wait(60)
+    closing = threading.Thread(target=pool.close, daemon=True)
+    closing.start()
+    while not pool._closed:
+        closing.join(0.001)
+    go_on.set()
+    closing.join(60)
+    assert not closing.is_alive()
+    assert isinstance(future.exception(60), CancelledError)
+
+
+def test_inference_that_takes_too_long_costs_no_device(server: Server) -> None:
+    opened: list[Session] = []
+    device = Endless()
+
+    def slow() -> Session:
+        opened.append(open_tiny(server, to_device=device.to_device, to_host=device.to_host))
+        return opened[-1]
+
+    with Pool([slow]) as pool:
+        for _ in range(4):
+            with pytest.raises(OverdueError, match="running the model takes longer than 5 s"):
+                pool.submit(tiny_inputs(), timeout_s=5).result(60)
+            device.cancelled = 0
+        assert pool.lost == {}
+    assert len(opened) == 1
 
 
 def test_inference_that_fails_everywhere_is_given_up(server: Server) -> None:
