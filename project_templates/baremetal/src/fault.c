@@ -57,15 +57,23 @@ void fault_report(const char *what, const struct fault_register *registers, size
     uart_write(&delimiter, 1);
 }
 
+/* Of an expression: a record has room for two registers and the operator behind it. */
+#define EXPRESSION_BYTES (MTVM_CRASH_BYTES - 44)
+
 /* What the C library's assert() calls. */
 void __assert_func(const char *file, int line, const char *function, const char *expression);
 void __assert_func(const char *file, int line, const char *function, const char *expression)
 {
-    const struct fault_register registers[] = {{"pc", (uint32_t)(uintptr_t)__builtin_return_address(0)},
-                                               {"line", (uint32_t)line}};
+    static char words[EXPRESSION_BYTES + 1];
+    /* Of the call: what it would return to may be another function. */
+    const uint32_t pc = ((uint32_t)(uintptr_t)__builtin_return_address(0) - 2u) & ~1u;
+    const struct fault_register registers[] = {{"pc", pc}, {"line", (uint32_t)line}};
 
     (void)file;
     (void)function;
-    fault_report(expression, registers, sizeof(registers) / sizeof(registers[0]));
+    for (size_t i = 0; i < EXPRESSION_BYTES && expression[i] != '\0'; i++) {
+        words[i] = expression[i];
+    }
+    fault_report(words, registers, sizeof(registers) / sizeof(registers[0]));
     board_reset();
 }
