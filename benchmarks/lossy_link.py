@@ -140,6 +140,15 @@ class _Campaign:
         self._session = self._lossy = None
 
 
+def shares(count: int) -> dict[str, int]:
+    """How many of all inferences each setting has, by its name: all of them together `count`."""
+    lines = settings()
+    return {
+        name: count // len(lines) + (position < count % len(lines))
+        for position, name in enumerate(lines)
+    }
+
+
 def infer_over(server: Server, rates: Rates, count: int, seed: int = 0) -> Outcome:
     """`count` inferences one after the other, with a new session after each error."""
     server.start()
@@ -176,8 +185,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         server = compile_server(Path(folder))
         for position, (name, rates) in enumerate(lines.items()):
-            share = count // len(lines) + (position < count % len(lines))
-            outcomes.append((name, infer_over(server, rates, share, 1000 * position)))
+            found = infer_over(server, rates, shares(count)[name], 1000 * position)
+            outcomes.append((name, found))
     for line in table(outcomes):
         print(line)
     return int(any(o.wrong or o.hung or o.executed_twice for _, o in outcomes))

@@ -24,6 +24,7 @@ from benchmarks.lossy_link import (
     compile_server,
     infer_over,
     settings,
+    shares,
 )
 from benchmarks.model import BROKEN, Search, search
 from benchmarks.readme import README
@@ -149,10 +150,10 @@ def gather(fuzz_seconds: int, inferences: int) -> dict[str, str]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         server = compile_server(folder)
-        share = inferences // len(settings())
+        share = shares(inferences)
         cells["lossy"] = lossy_cell(
             {
-                line: infer_over(server, rates, share, 1000 * position)
+                line: infer_over(server, rates, share[line], 1000 * position)
                 for position, (line, rates) in enumerate(settings().items())
             }
         )

@@ -14,7 +14,7 @@ import pytest
 from benchmarks import reliability, stack
 from benchmarks.fuzz import Figures
 from benchmarks.link_echo import EchoFigures
-from benchmarks.lossy_link import INFERENCES, Outcome, settings
+from benchmarks.lossy_link import INFERENCES, Outcome, settings, shares
 from benchmarks.reliability import (
     BEGIN,
     COMMANDS,
@@ -47,10 +47,18 @@ def test_what_bad_lines_leave_in_the_readme() -> None:
     pattern = r"([\d.]+)%: ([\d,]+) of ([\d,]+) right"
     rates = [[numbers(part)[0] for part in row] for row in re.findall(pattern, in_readme("lossy"))]
     assert [rate for rate, _, _ in rates] == [0.1, 1.0, 5.0]
-    assert sum(total for _, _, total in rates) > INFERENCES - len(settings())
+    assert sum(total for _, _, total in rates) == INFERENCES
     for rate, right, total in rates:
         assert right >= total * (0.98 if rate <= 1 else 0.8)
     assert in_readme("lossy").endswith("; 0 wrong, hung or run twice")
+
+
+@pytest.mark.parametrize("count", [3, INFERENCES])
+def test_all_inferences_are_shared_out(count: int) -> None:
+    found = shares(count)
+    assert found.keys() == settings().keys()
+    assert sum(found.values()) == count
+    assert max(found.values()) - min(found.values()) <= 1
 
 
 def test_what_fuzzing_and_the_echo_give_in_the_readme() -> None:
