@@ -196,8 +196,6 @@ static int run(struct mtvm_server *server, struct mtvm_request *request, struct 
                uint8_t kind, int repeated)
 {
     if (!repeated) {
-        if (server->state != MTVM_IDLE)
-            return MTVM_ERR_BUSY;
         server->run_sequence = sequence;
         server->run_kind = kind;
         server->run_status = (int8_t)begin_run(server, request, kind);
@@ -374,6 +372,8 @@ static void handle(struct mtvm_server *server, int plain)
         status = hello(server, &request, &answer);
     } else if (!repeated && ahead >= (is_run || kind == MTVM_RESET ? 1 : AHEAD)) {
         status = MTVM_ERR_ORDER;
+    } else if (!repeated && server->state != MTVM_IDLE && (is_run || kind == MTVM_WRITE)) {
+        status = MTVM_ERR_BUSY;
     } else {
         if (!repeated)
             server->done |= (uint32_t)1 << ahead;

@@ -353,3 +353,32 @@ def test_an_unknown_request_is_refused(raw: Raw) -> None:
     unknown = max(kind for kind in Kind if kind < 0x80) + 1
     (event,) = decoder.feed(raw.server.exchange(frame_encode(bytes([1, unknown]), decoder.seed)))
     assert event.data == bytes([1, 0x80 | unknown, Status.REQUEST & 0xFF, 0])
+
+
+def test_what_comes_during_a_run_is_refused_and_not_executed(raw: Raw, server: Server) -> None:
+    """Neither is what is repeated after the run: it is executed then."""
+    expected = raw.write_inputs()
+    first, write = raw.sequence, raw.sequence + 1
+    seed = crc32(NONCE)
+    packets = [
+        bytes([first, Kind.RUN_THROUGH, 2, 1]),
+        bytes([write - 2, Kind.WRITE, BIAS, 0, 99]),
+        bytes([write, Kind.WRITE, BIAS, 0, 99]),
+        bytes([write, Kind.RUN]),
+    ]
+    decoder = FrameDecoder()
+    decoder.seed = seed
+    events = decoder.feed(server.exchange(b"".join(frame_encode(p, seed)[1:] for p in packets)))
+    answers = [parse_answer(event.data) for event in events if isinstance(event, Packet)]
+    found = [(a[0], a[1].kind, a[1].status) for a in answers if a]
+    assert sorted(found) == sorted([
+        (first, Kind.RUN_THROUGH, Status.ACCEPTED),
+        (write - 2, Kind.WRITE, Status.OK),
+        (write, Kind.WRITE, Status.BUSY),
+        (write, Kind.RUN, Status.BUSY),
+        (first, Kind.RUN_THROUGH, Status.OK),
+    ])  # fmt: skip
+    assert raw.send(write + 1, Kind.READ, Y, 0, 16)[0].payload == expected.astype("<i4").tobytes()
+    assert raw.send(write + 2, Kind.RUN)[0].status == Status.ORDER
+    assert raw.send(write, Kind.WRITE, BIAS, 0, b"\x63")[0].status == Status.OK
+    assert raw.send(write + 2, Kind.READ, BIAS, 0, 1)[0].payload == b"\x63"
