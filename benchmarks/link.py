@@ -34,6 +34,11 @@ LATENCY_S = 0.004
 TRANSFERS = 80
 """Requests of a measurement: the ends, where the line waits for the latency, hardly count."""
 
+LEAST_USE = 0.9
+"""Of a line, or of what an echo makes of it, for tensors."""
+MOST_CALL = 1.3
+"""An empty call's round trip by that of an echo."""
+
 ROWS = 10
 """Inferences of a measurement."""
 
@@ -173,7 +178,7 @@ def traffic(server: Server) -> dict[str, Traffic]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints the figures."""
+    """Prints the figures; 1 if the line, or QEMU's beside the echo, is used less than it should."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--json", action="store_true", help="as JSON")
     parser.add_argument("--emulator", action="store_true", help="measure beside an echo in QEMU")
@@ -183,10 +188,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         use = {way: line_use(server, way) for way in ("write", "read")}
         travelled = traffic(server)
     echo = asdict(measure()) if options.emulator else {}
+    used = [*use.values(), *(echo[way] for way in use if echo)]
+    status = int(min(used) < LEAST_USE or echo.get("call", 0) > MOST_CALL)
     if options.json:
         counted = {what: asdict(of) for what, of in travelled.items()}
         print(json.dumps({"line_use": use, "traffic": counted, "echo": echo}, indent=2))
-        return 0
+        return status
     for way, part in use.items():
         print(f"{way}: {part:.1%} of {BYTES_PER_S} bytes/s are tensors")
     print("\n| | writes | frames there | bytes | frames back | bytes |\n|---|--:|--:|--:|--:|--:|")
@@ -197,7 +204,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
     for name, value in echo.items():
         print(f"{name}: {value:.4g}")
-    return 0
+    return status
 
 
 if __name__ == "__main__":

@@ -15,13 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.readme import README
-from microtvm.errors import FitError, MicrotvmError
+from microtvm.device.session import OverdueError
+from microtvm.errors import FitError
 from microtvm.inference import boot, prepare
 from microtvm.npz import random_inputs
 from microtvm.project import stack_report
 from microtvm.target import list_boards, load_board
 
 DIGITS = README.parent / "examples/digits/digits_int8.tflite"
+
+MOST_RATIO = 1.5
+"""What a bound may be beside what is measured."""
 
 CANCELLATIONS = 20
 """Tries: a run may be over before its cancellation arrives."""
@@ -62,7 +66,7 @@ def measure(name: str, model: Path) -> Stack:
             for _ in range(CANCELLATIONS):
                 try:
                     session.run(inputs, timeout_s=0)
-                except MicrotvmError:
+                except OverdueError:
                     break
             return Stack(name, report.bound.total, session.stack_peak(), str(report.bound))
 
@@ -77,7 +81,7 @@ def measure_all(model: Path = DIGITS) -> list[Stack]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Prints a table; 1 if a stack was deeper than its bound."""
+    """Prints a table; 1 if a stack was deeper than its bound, or the bound is far off."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("model", nargs="?", type=Path, default=DIGITS)
     found = measure_all(parser.parse_args(argv).model)
@@ -85,7 +89,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     print("|---|--:|--:|--:|---|")
     for s in found:
         print(f"| {s.board} | {s.bound} | {s.measured} | {s.bound / s.measured:.2f} | {s.path} |")
-    return int(any(s.measured > s.bound for s in found))
+    return int(any(not s.measured <= s.bound <= MOST_RATIO * s.measured for s in found))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,14 @@ def test_what_the_stacks_reach_in_the_readme() -> None:
     assert 1 <= least <= most <= 1.5
 
 
+@pytest.mark.parametrize(("bound", "status"), [(199, 1), (200, 0), (300, 0), (301, 1)])
+def test_the_stacks_benchmark_fails_where_a_bound_is_far_off(
+    bound: int, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stack, "measure_all", lambda _: [Stack("a", bound, 200, "")])
+    assert stack.main([]) == status
+
+
 def test_the_table_is_replaced_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cells = {row: f"figure of {row}" for row in LABELS}
     copy = tmp_path / "README.md"

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
-from benchmarks.link import ROWS, Traffic, line_use, main, traffic
+from benchmarks.link import LEAST_USE, ROWS, Traffic, line_use, main, traffic
 from benchmarks.link_echo import EchoFigures
 from benchmarks.reliability import in_readme, line_cell
 from tests.conftest import require_tool
 from tests.device.harness import Server
-
-LEAST_USE = 0.9
 
 
 def test_nine_tenths_of_the_line_are_data(server: Server) -> None:
@@ -78,3 +77,12 @@ def test_the_benchmark_in_words(
     said = capsys.readouterr().out
     assert "| empty call | 1 | 1 | 9 | 1 | 10 |" in said
     assert "call: 1.25" in said
+
+
+@pytest.mark.parametrize("slow", [{"write": 0.89}, {"read": 0.89}, {"call": 1.31}])
+def test_the_benchmark_fails_where_the_link_is_slow(
+    slow: dict[str, float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    figures = replace(EchoFigures(*[1.25] * 9), **slow)
+    monkeypatch.setattr("benchmarks.link.measure", lambda: figures)
+    assert main(["--emulator"]) == main(["--emulator", "--json"]) == 1
