@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -247,8 +248,9 @@ def ask_device(client: Client, hello: Hello) -> Description:
         ]
         ends.append(tuple(tensors[index] for index in indices))
     for names in ([tensor.name for tensor in tensors], operators):
-        if len(set(names)) != len(names):
-            raise LinkError(f"the device has two tensors or operators of one name: {sorted(names)}")
+        name, count = max(Counter(names).items(), key=lambda item: item[1], default=("", 0))
+        if count > 1:
+            raise LinkError(f"the device has two tensors or operators of one name: {name}")
     return Description(
         name=hello.model_name,
         model_hash=hello.model_hash,

@@ -353,7 +353,7 @@ class Changed:
             refusal(Status.INDEX),
             "refused asking for its description: there is no tensor",
         ),
-        (Kind.OPERATOR, b"\0" + b"op", "two tensors or operators of one name"),
+        (Kind.OPERATOR, b"\0" + b"op", "two tensors or operators of one name: op$"),
         (Kind.LOOKUP, b"\0\6", "answer to LOOKUP is malformed: tensor is 6, at most 5"),
         (Kind.READ, b"\0", "0 bytes came instead of 16 while reading tensor y"),
         (
