@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.readme import README
-from microtvm.device.session import OverdueError
+from microtvm.device.result import OverdueError
 from microtvm.errors import FitError
 from microtvm.inference import boot, prepare
 from microtvm.npz import random_inputs

@@ -7,7 +7,8 @@ from microtvm.device.flash_plan import Image, Plan, plan_flash
 from microtvm.device.flash_run import run_plan
 from microtvm.device.launch import EmulatorTransport, open_emulator, open_process, open_session
 from microtvm.device.pool import Pool
-from microtvm.device.session import OperatorTime, Profile, Run, Session
+from microtvm.device.result import OperatorTime, Profile, Run
+from microtvm.device.session import Session
 from microtvm.device.transport import Transport, open_transport
 from microtvm.device.volume import Volume, list_volumes
 

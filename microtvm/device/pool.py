@@ -12,7 +12,8 @@ from typing import Self
 
 import numpy.typing as npt
 
-from microtvm.device.session import OverdueError, Session
+from microtvm.device.result import OverdueError
+from microtvm.device.session import Session
 from microtvm.errors import DeviceError, LinkError, MicrotvmError, UserError
 from microtvm.util import Array
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn, ParamSpec, Self, TypeVar
@@ -28,6 +27,7 @@ from microtvm.device.description import (
     near,
 )
 from microtvm.device.frame import packet_bytes
+from microtvm.device.result import OperatorTime, OverdueError, Profile, Run
 from microtvm.device.status import Status
 from microtvm.device.transport.base import Transport
 from microtvm.device.wire import Answer, Kind, Reader, Request, describe, number, through
@@ -46,44 +46,6 @@ T = TypeVar("T")
 
 Progress = Callable[[int, int], None]
 """Called with the bytes moved so far and the bytes to move."""
-
-
-class OverdueError(LinkError):
-    """A run took longer than it was given. The device has stopped as it was asked to: the session
-    goes on."""
-
-
-@dataclass(frozen=True)
-class Run:
-    """What the device says of a run."""
-
-    step: int
-    """How many operators of the inference have run."""
-    ticks: int
-    """What the operators of this request took by the board's counter, modulo 2**32; 0 without
-    one."""
-
-
-@dataclass(frozen=True)
-class OperatorTime:
-    """What one operator took."""
-
-    name: str
-    ticks: int
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What each operator of one inference took, by the board's counter."""
-
-    operators: tuple[OperatorTime, ...]
-    ticks_hz: int
-    """How often the counter ticks in a second, 0 where that is unknown."""
-
-    @property
-    def ticks(self) -> int:
-        """All operators together."""
-        return sum(operator.ticks for operator in self.operators)
 
 
 def _alone(method: Callable[P, T]) -> Callable[P, T]:

@@ -15,7 +15,7 @@ import pytest
 
 from microtvm.device import Pool, Session, open_process
 from microtvm.device.client import Timing
-from microtvm.device.session import OverdueError
+from microtvm.device.result import OverdueError
 from microtvm.errors import CancelledError, DeviceError, LinkError, ToolError, UserError
 from tests.device.harness import Server, open_tiny, tiny_inputs, tiny_output
 from tests.device.test_run import Endless
