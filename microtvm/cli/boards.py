@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import click
@@ -15,6 +16,7 @@ from microtvm.target.explain import Explained, explain_board, link_text, shown_f
 _TIMING = "cpu/timing."
 """The table of cycles: for who asks where an estimate comes from."""
 
+_DIGITS = re.compile(r"[0-9]{1,12}")
 _SUFFIXES = {"": 1, "K": 1024, "M": 1024**2}
 
 
@@ -29,7 +31,7 @@ class Size(click.ParamType[int]):
             return value
         digits = value.upper().rstrip("BKM")
         suffix = value.upper().removeprefix(digits).removesuffix("B")
-        if not digits.isdigit() or suffix not in _SUFFIXES:
+        if not _DIGITS.fullmatch(digits) or suffix not in _SUFFIXES:
             self.fail(f"{value!r} is no number of bytes such as 4096, 64K or 1M", param, ctx)
         return int(digits) * _SUFFIXES[suffix]
 

@@ -172,8 +172,15 @@ def _boards(names: str) -> list[Board]:
     given = [name.strip() for name in names.split(",") if name.strip()]
     if not given:
         raise UserError("--boards names no board", hint="`microtvm boards` lists them; or say all")
-    listed = list_boards() if "all" in given else given
-    return [load_board(name) for name in listed]
+    # Names beside `all` are looked up as well: one may be misspelt, or a file of the user's own.
+    listed = [name for name in given if name != "all"] + (list_boards() if "all" in given else [])
+    found = {board.file.resolve(): board for board in map(load_board, listed)}
+    if not any(board.memories for board in found.values()):
+        raise UserError(
+            f"--boards names no board with memories of its own: {names}",
+            hint="on the host a model has what memory there is; `microtvm run` measures it there",
+        )
+    return list(found.values())
 
 
 def _print_check(found: Check) -> None:

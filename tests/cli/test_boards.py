@@ -44,6 +44,8 @@ def test_nothing_is_like_that(cli: CommandLine) -> None:
         (("--platform", "mbed"), "there is no platform 'mbed'"),
         (("--feature", "dps"), "there is no feature 'dps'\nhint: did you mean dsp"),
         (("--min-ram", "5X"), "'5X' is no number of bytes such as 4096, 64K or 1M"),
+        (("--min-ram", "\N{SUPERSCRIPT TWO}"), "is no number of bytes such as 4096, 64K or 1M"),
+        (("--min-ram", "9" * 5000), "is no number of bytes such as 4096, 64K or 1M"),
         (("show", "nucleo_f411er"), "there is no board 'nucleo_f411er'\nhint: did you mean nucleo"),
     ],
 )

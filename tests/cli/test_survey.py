@@ -129,6 +129,18 @@ def test_missing_tools_are_said(
 
 def test_unknown_board_is_named(cli: CommandLine, pair: Path) -> None:
     assert "there is no board 'nucleo'" in cli.refused("check", pair, "--boards", "nucleo")
+    assert "there is no board 'nucleo'" in cli.refused("check", pair, "--boards", "all,nucleo")
+
+
+def test_boards_are_listed_once(cli: CommandLine, pair: Path) -> None:
+    asked = "esp32s3_devkitm, esp32s3_devkitm"
+    (found,) = cli.ok("check", pair, "--boards", asked, "--json").json["boards"]
+    assert found["board"] == "esp32s3_devkitm"
+
+
+def test_host_alone_has_no_memories_to_compare(cli: CommandLine, pair: Path) -> None:
+    text = cli.refused("check", pair, "--boards", "host,native-sim")
+    assert "--boards names no board with memories of its own: host,native-sim" in text
 
 
 def test_machines_execute_the_code_of_their_core() -> None:
