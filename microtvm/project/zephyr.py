@@ -33,7 +33,8 @@ class ZephyrBoard:
     old: str
     """The name before Zephyr 3.7, e.g. `mps2_an521`."""
     renamed: str
-    """The name in later trees, where it was changed after 3.7; empty where it wasn't."""
+    """The name in later trees, where it was changed after 3.7, e.g. `arduino_uno_r4@wifi`; empty
+    where it wasn't."""
     uart: str
     """Devicetree label of a second UART, for the link beside the console; empty without one."""
     serial: int

@@ -18,6 +18,9 @@ from microtvm.target.document import near
 
 _FIELD = re.compile(r"^(VERSION_MAJOR|VERSION_MINOR|PATCHLEVEL)\s*=\s*(\d+)", re.MULTILINE)
 _NAMES = re.compile(r"^\s*(?:-\s+)?name:\s*['\"]?([\w.-]+)", re.MULTILINE)
+_EXTENDED = re.compile(r"^\s+extend:\s*['\"]?([\w.-]+)", re.MULTILINE)
+_LIST = re.compile(r"^boards:[^\S\n]*\n(?:\s*(?:#.*)?\n)*(?P<indent> *)- ", re.MULTILINE)
+"""A description of several boards; those of their SoCs and revisions are lists as well."""
 _GET_ONE = (
     "things to try: export ZEPHYR_BASE=FOLDER; or work inside a workspace, which "
     "`west init WORKSPACE && cd WORKSPACE && west update` makes"
@@ -47,12 +50,13 @@ class Tree:
         return True
 
     def require_board(self, name: str) -> None:
-        """BoardError if the tree has no board of that name. Boards of other roots, which BOARD_ROOT
-        names, are not looked for."""
+        """BoardError if the tree has no board of that name, whichever revision follows its `@`.
+        Boards of other roots, which BOARD_ROOT names, are not looked for."""
         if os.environ.get("BOARD_ROOT"):
             return
         known = set(self._boards())
         stem, *qualifiers = name.split("/")
+        stem = stem.partition("@")[0]
         if stem not in known:
             raise BoardError(
                 f"Zephyr {self.version_text} in {self.folder} has no board {name!r}",
@@ -60,7 +64,8 @@ class Tree:
             )
         if self.version < (3, 7, 0) or not qualifiers:
             return
-        (socs,) = (names for board, names in self._described() if board == stem)
+        # Several files describe a board that others extend.
+        socs = {n for board, names in self._described() if board == stem for n in names}
         if qualifiers[0] and qualifiers[0] not in socs:
             raise BoardError(
                 f"Zephyr {self.version_text} in {self.folder} has the board {stem!r}, "
@@ -87,10 +92,15 @@ class Tree:
         """Each board with the names that its description has beside its own."""
         for file in sorted(self.folder.glob("boards/**/board.yml")):
             text = file.read_text(encoding="utf-8")
-            for part in re.split(r"^(?=board:|- name:|  - name:)", text, flags=re.MULTILINE):
+            several = _LIST.search(text)
+            start = f"{several['indent']}- " if several else "board:"
+            for part in re.split(f"^(?={start})", text, flags=re.MULTILINE):
                 names = _NAMES.findall(part)
-                if names:
-                    yield names[0], set(_NAMES.findall(text)) - {names[0]}
+                extended = _EXTENDED.search(part)
+                if extended:
+                    yield extended[1], set(names)
+                elif names:
+                    yield names[0], set(names[1:])
 
 
 def find_tree(start: Path) -> Tree:

@@ -122,6 +122,29 @@ def test_missing_boards(
     find_tree(tmp_path).require_board(board)
 
 
+def test_descriptions_of_boards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An SoC is no board, however often it is named; what extends a board is part of it."""
+    folder = workspace(tmp_path, "4.2.0")
+    maker = folder / "boards" / "maker"
+    for name in ("one", "two"):
+        write(maker / name / "board.yml", f"board:\n  name: {name}\n  socs:\n  - name: chip\n")
+    write(maker / "more" / "board.yml", "board:\n  extend: one\n  variants:\n  - name: large\n")
+    write(
+        maker / "list" / "board.yml",
+        "boards:\n\n  - name: three\n    socs:\n      - name: chip\n"
+        "  - name: four\n    socs:\n    - name: four\n",
+    )
+    monkeypatch.setenv("ZEPHYR_BASE", str(folder))
+    found = find_tree(tmp_path)
+    for name in ("one/chip", "two/chip", "one/large", "three/chip", "four/four", "four@B/four"):
+        found.require_board(name)
+    for name in ("chip", "large", "chip/chip", "other@B"):
+        with pytest.raises(BoardError, match=f"has no board '{name}'"):
+            found.require_board(name)
+    with pytest.raises(BoardError, match="the board 'three', but not with 'other'"):
+        found.require_board("three/other")
+
+
 def test_no_tree(tmp_path: Path) -> None:
     with pytest.raises(ToolError, match="there is no Zephyr tree: ZEPHYR_BASE is not set") as e:
         build_project(project(tmp_path))
