@@ -18,7 +18,7 @@ from microtvm.project.zephyr_tree import Tree, find_tree
 from microtvm.target import Board, Memory, Setting, list_boards, load_board
 from microtvm.target.document import near
 
-_KEYS = ("arena", "board", "modules", "old", "renamed", "serial", "uart", "weights")
+_KEYS = ("arena", "board", "modules", "old", "region", "renamed", "serial", "uart", "weights")
 _LABEL = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NAME = re.compile(r"[A-Za-z0-9_]+(/[A-Za-z0-9_]*)*")
 _WINDOW = range(40, 32768)
@@ -43,6 +43,9 @@ class ZephyrBoard:
     """Devicetree label of the memory region for the arena; empty for the RAM of all variables."""
     weights: str
     """Devicetree label of the memory region for the weights; empty for that of the code."""
+    region: str
+    """The name to give that region, for trees where the memory is an `mmio-sram` and no region yet;
+    empty where it is one in all of them. No name of Zephyr's own, such as RAM, SRAM or FLASH."""
     modules: tuple[str, ...]
     """Zephyr's modules that the board needs, beside what its processor does."""
 
@@ -118,6 +121,8 @@ class Zephyr(Platform):
                 "uart": found.uart if options["console"] else "",
                 "arena": options["arena"] or found.arena or self._pool(board, library),
                 "weights": options["weights"] or found.weights,
+                "memory": found.weights,
+                "region": found.region,
             },
             "needs_libm": "#include <math.h>" in source,
         }
@@ -190,10 +195,12 @@ def zephyr_board(board: Board) -> ZephyrBoard:
     serial = table.get("serial", 0)
     if isinstance(serial, bool) or not isinstance(serial, int) or not 0 <= serial < 16:
         raise BoardError(f"{where}.serial must be 0 to 15, found {serial!r}")
-    labels = {key: _text(where, table, key, "") for key in ("arena", "uart", "weights")}
+    labels = {key: _text(where, table, key, "") for key in ("arena", "region", "uart", "weights")}
     for key, label in labels.items():
         if label and not _LABEL.fullmatch(label):
             raise BoardError(f"{where}.{key} must be a devicetree label, found {label!r}")
+    if labels["region"] and not labels["weights"]:
+        raise BoardError(f"{where}.region names the memory of {where}.weights, which is missing")
     return ZephyrBoard(
         board=name,
         old=_text(where, table, "old", _stem(name)),

@@ -24,6 +24,12 @@ _SDK_FOLDERS = (
 )
 """Where Zephyr itself looks for its SDK."""
 
+_NO_REGION = (
+    "this Zephyr's devicetree does not make that memory a region: create the project again with "
+    "--option {}=LABEL of one that it does, or give the node in the project's overlay the property "
+    'zephyr,memory-region = "NAME" and a compatible "zephyr,memory-region"'
+)
+
 HINTS: Mapping[str, str] = {
     "Retargetable locking must be enabled": "this model needs functions of math.h, and Debian's "
     "newlib is built without the locks that Zephyr asks for: take Zephyr's SDK or Arm's own "
@@ -34,6 +40,10 @@ HINTS: Mapping[str, str] = {
     "apt-get install gcc-multilib, or choose the board native-sim, of 64 bits",
     "fatal error: ": "a header that is missing is mostly a module's: west update, or, where the "
     "manifest filters it out, west config manifest.project-filter -- +MODULE",
+    "microtvm,weights overlap": "this Zephyr can't have both in one memory region: create the "
+    "project again with --option arena=LABEL of another one",
+    "microtvm,weights is ": _NO_REGION.format("weights"),
+    "microtvm,arena must be ": _NO_REGION.format("arena"),
     "Can't link to libgcc": "the compiler has no libraries for this processor: take Zephyr's SDK",
 }
 """Advice by what a failed build has printed."""

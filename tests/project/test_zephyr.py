@@ -172,6 +172,15 @@ def test_memories_are_chosen(tmp_path: Path) -> None:
     assert "microtvm,weights = &itcm;" in text
 
 
+def test_memory_is_a_region_in_every_tree(tmp_path: Path) -> None:
+    """Early trees have the AN547's SRAM as a memory that no linker knows."""
+    text = (made("qemu-mps3-an547", tmp_path / "p").folder / "app.overlay").read_text()
+    assert '&sram {\n\tcompatible = "zephyr,memory-region", "mmio-sram";' in text
+    assert '\tzephyr,memory-region = "SSRAM";\n};' in text
+    other = made("qemu-cortex-m3", tmp_path / "q").folder / "boards/qemu_cortex_m3.overlay"
+    assert "memory-region =" not in other.read_text()
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -198,6 +207,11 @@ def test_options_that_cannot_be(
         ({"board": "a b"}, r"platform\.zephyr\.board must be a name such as"),
         ({"board": "a", "serial": "1"}, r"platform\.zephyr\.serial must be 0 to 15, found '1'"),
         ({"board": "a", "weights": "&b"}, r"platform\.zephyr\.weights must be a devicetree label"),
+        (
+            {"board": "a", "weights": "b", "region": "c d"},
+            r"platform\.zephyr\.region must be a dev",
+        ),
+        ({"board": "a", "region": "C"}, r"region names the memory of .*weights, which is missing"),
         ({"board": "a", "modules": 1}, r"platform\.zephyr\.modules must be a string, found 1"),
     ],
 )

@@ -461,6 +461,20 @@ BITS = """
 /usr/include/features.h:5:10: fatal error: bits/libc-header-start.h: No such file or directory
 """
 
+REGION = """
+CMake Error at module/CMakeLists.txt:25 (message):
+  microtvm,weights is /sram@11000000, which has no property
+  zephyr,memory-region
+"""
+
+OVERLAP = """
+ld.bfd: error: microtvm,arena and microtvm,weights overlap in one memory region
+"""
+
+ARENA = """
+server.c:27:2: error: #error "microtvm,arena must be a node with the property zephyr,memory-region"
+"""
+
 HEADER = """
 main.c:1:10: fatal error: stm32f4xx.h: No such file or directory
 """
@@ -476,6 +490,9 @@ main.c:1:10: fatal error: stm32f4xx.h: No such file or directory
         (NEWLIB, "Retargetable locking", "Debian's newlib is built without the locks"),
         (SCRIPTS, "No module named 'yaml'", "pip install -r $ZEPHYR_BASE/scripts/requirements"),
         (BITS, "fatal error: bits/", "apt-get install gcc-multilib"),
+        (REGION, "microtvm,weights is /sram@1", "--option weights=LABEL of one that it does"),
+        (OVERLAP, "and microtvm,weights overlap", "create the project again with --option arena="),
+        (ARENA, "error: #error", "--option arena=LABEL of one that it does"),
         (HEADER, "fatal error: stm32f4xx.h", "west config manifest.project-filter -- +MODULE"),
     ],
 )

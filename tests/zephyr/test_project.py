@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 import subprocess
@@ -212,13 +213,18 @@ def test_application_takes_the_modules_of_two_models(builders: Builders, tmp_pat
 
 @pytest.mark.qemu
 def test_memories_come_from_the_devicetree(builders: Builders) -> None:
-    """Weights by the board's setting, the arena by the option: both in the SRAM of the AN547."""
-    built = builders("qemu-mps3-an547").build(SMALL)
-    found = addresses(built)
+    """Weights by the board's setting, the arena by the option: both in the SRAM of the AN547, or,
+    where that can't be, refused before they overlap."""
+    builder = builders("qemu-mps3-an547")
+    found = addresses(builder.build(SMALL))
     sram = range(0x11000000, 0x11200000)
     assert found["mtvm_weights_start"] in sram
-    assert found["arena"] in sram
     assert found["mtvm_stack"] not in sram
+    if "arena" in builder.options:
+        assert found["arena"] in sram
+        return
+    with pytest.raises(ToolError, match="microtvm,arena and microtvm,weights overlap"):
+        dataclasses.replace(builder, options={"arena": "sram"}).build(SMALL)
 
 
 @pytest.mark.qemu
