@@ -6,7 +6,7 @@ import difflib
 import json
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,12 @@ from microtvm.device.wire import (
 from microtvm.errors import DeviceError, LinkError, UserError
 
 METADATA_FORMAT = 1
+
+LARGEST_DESCRIPTION_BYTES = 1 << 20
+"""All answers together by which a device describes its model: some 10,000 tensors or operators."""
+
+QUESTIONS_AT_ONCE = 64
+"""Requests of one exchange: enough to keep the line busy, and few enough to hold any answers."""
 
 
 @dataclass(frozen=True)
@@ -209,12 +215,42 @@ def _tensor(index: int, row: Mapping[str, Any]) -> Tensor:
     )
 
 
+class _Questions:
+    """What a device is asked of itself: few things at once, and no more than it may answer."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._bytes = 0
+
+    def ask(self, kind: Kind, count: int, prefix: bytes = b"") -> Iterator[Answer]:
+        """The answers about 0 to `count` - 1; who takes them may refuse one before the next are
+        asked for. DeviceError where the device refuses, LinkError where it says too much."""
+        what = "asking for its description"
+        for start in range(0, count, QUESTIONS_AT_ONCE):
+            indices = range(start, min(count, start + QUESTIONS_AT_ONCE))
+            requests = [Request(kind, prefix + number(index)) for index in indices]
+            for answer in self._client.exchange(requests, what):
+                if answer.status != Status.OK:
+                    raise DeviceError(f"the device refused {what}: {describe(answer)}")
+                self._bytes += len(answer.payload)
+                if self._bytes > LARGEST_DESCRIPTION_BYTES:
+                    raise LinkError(
+                        "the device's description of its model has more than "
+                        f"{LARGEST_DESCRIPTION_BYTES} bytes",
+                        hint="give the model's metadata.json: then the device is not asked",
+                    )
+                yield answer
+
+
 def ask_device(client: Client, hello: Hello) -> Description:
-    """The description that the device gives of itself, for a host that has no `metadata.json`."""
-    what = "asking for its description"
+    """The description that the device gives of itself, for a host that has no `metadata.json`.
+
+    DeviceError where it refuses. LinkError where it contradicts itself, or its description has more
+    than LARGEST_DESCRIPTION_BYTES.
+    """
+    questions = _Questions(client)
     tensors = []
-    requests = [Request(Kind.TENSOR, number(index)) for index in range(hello.tensor_count)]
-    for index, answer in enumerate(_successes(client, requests, what)):
+    for index, answer in enumerate(questions.ask(Kind.TENSOR, hello.tensor_count)):
         info = parse_tensor(answer.payload)
         if info.size_bytes > hello.arena_bytes:
             raise LinkError(
@@ -234,17 +270,15 @@ def ask_device(client: Client, hello: Hello) -> Description:
                 live_to=info.live_to,
             )
         )
-    requests = [Request(Kind.OPERATOR, number(index)) for index in range(hello.operator_count)]
     operators = [
         Reader(answer.payload, "OPERATOR").name("operator name")
-        for answer in _successes(client, requests, what)
+        for answer in questions.ask(Kind.OPERATOR, hello.operator_count)
     ]
     ends = []
     for outputs, count in ((0, hello.input_count), (1, hello.output_count)):
-        requests = [Request(Kind.LOOKUP, number(outputs) + number(i)) for i in range(count)]
         indices = [
             Reader(answer.payload, "LOOKUP").number("tensor", hello.tensor_count - 1)
-            for answer in _successes(client, requests, what)
+            for answer in questions.ask(Kind.LOOKUP, count, number(outputs))
         ]
         ends.append(tuple(tensors[index] for index in indices))
     for names in ([tensor.name for tensor in tensors], operators):
@@ -259,11 +293,3 @@ def ask_device(client: Client, hello: Hello) -> Description:
         outputs=ends[1],
         operators=tuple(operators),
     )
-
-
-def _successes(client: Client, requests: list[Request], what: str) -> list[Answer]:
-    answers = client.exchange(requests, what)
-    for answer in answers:
-        if answer.status != Status.OK:
-            raise DeviceError(f"the device refused {what}: {describe(answer)}")
-    return answers

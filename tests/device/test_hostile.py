@@ -11,9 +11,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from microtvm.device import Session
+from microtvm.device import Session, description
 from microtvm.device.client import KEPT_TEXT_BYTES, Client, Timing
 from microtvm.device.crash import parse_record
+from microtvm.device.description import QUESTIONS_AT_ONCE
 from microtvm.device.frame import (
     LONGEST_FRAME_BYTES,
     Damage,
@@ -29,6 +30,7 @@ from microtvm.device.wire import (
     ANSWER,
     LARGEST_TENSOR_BYTES,
     Kind,
+    Reader,
     number,
     parse_answer,
     parse_crash,
@@ -269,6 +271,63 @@ def test_a_huge_tensor_costs_nothing_before_it_is_there() -> None:
         _, peak_bytes = tracemalloc.get_traced_memory()
         tracemalloc.stop()
     assert peak_bytes < MOST_BYTES
+
+
+def describing(clock: Clock, *counts: int, padding: int = 0) -> Liar:
+    """A device with so many tensors, inputs, outputs and operators; names of tensors have so many
+    bytes more."""
+
+    def reply(request: Packet) -> bytes:
+        kind = request.data[1]
+        if kind == Kind.HELLO:
+            said = hello(request, 256, 128, 256, *counts, 64, 0, 0)
+            return liar.frame(said, plain=True)
+        index = Reader(request.data[2:], "a request").number("index")
+        row = number(1) + number(0) + number(1) + bytes(4) + bytes(3)
+        payloads = {
+            Kind.TENSOR: row + b"t%x" % index + b"x" * padding,
+            Kind.OPERATOR: b"f%x" % index,
+            Kind.LOOKUP: number(0),
+        }
+        return liar.frame(answer(request, payloads[Kind(kind)]))
+
+    liar = Liar(clock, reply)
+    return liar
+
+
+def test_a_description_is_asked_for_in_parts() -> None:
+    clock = Clock()
+    count = 2 * QUESTIONS_AT_ONCE + 1
+    with Session(describing(clock, count, 1, 1, count), timing=TIMING, clock=clock) as session:
+        names = [tensor.name for tensor in session.model.tensors]
+        assert names == [f"t{index:x}" for index in range(count)]
+        assert list(session.operators) == [f"f{index:x}" for index in range(count)]
+
+
+def test_an_answer_is_no_larger_than_what_is_asked_for() -> None:
+    """65535 names of 60000 bytes would be 4 GB."""
+    clock = Clock()
+    liar = describing(clock, 65535, 0, 0, 0, padding=60000)
+    tracemalloc.start()
+    with pytest.raises(LinkError, match="tensor name is 't0x"):
+        Session(liar, timing=TIMING, clock=clock)
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < MOST_BYTES
+
+
+def test_a_description_is_not_hoarded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of a table together: exactly so much, and one byte more."""
+    count = 2 * QUESTIONS_AT_ONCE
+    counts = 0, 0, 0, count
+    total = sum(len(f"f{index:x}") for index in range(count))
+    assert total < description.LARGEST_DESCRIPTION_BYTES == 1 << 20
+    monkeypatch.setattr(description, "LARGEST_DESCRIPTION_BYTES", total)
+    clock = Clock()
+    Session(describing(clock, *counts), timing=TIMING, clock=clock).close()
+    monkeypatch.setattr(description, "LARGEST_DESCRIPTION_BYTES", total - 1)
+    with pytest.raises(LinkError, match=f"description of its model has more than {total - 1} byte"):
+        Session(describing(clock, *counts), timing=TIMING, clock=clock)
 
 
 @settings(max_examples=EXAMPLES, deadline=None)
