@@ -45,6 +45,14 @@ class ToolError(MicrotvmError):
     """A tool (compiler, emulator, flasher) is missing or failed."""
 
 
+class MissingProgramError(ToolError):
+    """A `program` that a build needs is not on the PATH."""
+
+    def __init__(self, message: str, *, hint: str = "", program: str) -> None:
+        super().__init__(message, hint=hint)
+        self.program = program
+
+
 class LinkError(MicrotvmError):
     """The wire to the device: damaged beyond repair, silent, or refused by the device."""
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from microtvm.errors import FitError, ModelError, ToolError, UserError
+from microtvm.errors import FitError, MissingProgramError, ModelError, ToolError, UserError
 from microtvm.inference import Progress, prefix_of, run_project, silent
 from microtvm.pipeline import compile_model
 from microtvm.project import (
@@ -76,9 +76,12 @@ class BoardResult:
     """The memory that the arena is in."""
 
     @property
-    def fits(self) -> bool:
-        """The model can be compiled for the core, and nothing lacks."""
-        return not self.core.refusal and self.spare_flash >= 0 and self.spare_ram >= 0
+    def fits(self) -> bool | None:
+        """The model can be compiled for the core, and nothing lacks; None where nothing does of
+        what is known, but code was not counted."""
+        if self.core.refusal or self.spare_flash < 0 or self.spare_ram < 0:
+            return False
+        return True if self.core.exact else None
 
     @property
     def seconds(self) -> float | None:
@@ -202,7 +205,7 @@ class _Cores:
         try:
             project = self._project(cpu, machine, library)
         except (FitError, ToolError) as error:
-            return _unbuilt(library, cpu, machine.name, error.message)
+            return _unbuilt(library, cpu, machine.name, _reason(error, cpu))
         return _counted(project, cpu)
 
     def _library(self, cpu: Cpu) -> Path:
@@ -236,6 +239,13 @@ def _rename(metadata: Path) -> None:
     """The library is any core's that has the same features."""
     known = json.loads(metadata.read_text(encoding="utf-8"))
     metadata.write_text(json.dumps(known | {"cpu": ""}), encoding="utf-8")
+
+
+def _reason(error: FitError | ToolError, cpu: Cpu) -> str:
+    """Why there is no image: the machine that it was to be for is none that was asked for."""
+    if isinstance(error, MissingProgramError):
+        return f"{error.program}, which builds for {cpu.name}, is not on the PATH"
+    return error.message
 
 
 def _unbuilt(library: Path, cpu: Cpu, machine: str, reason: str) -> CoreResult:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from microtvm.doctor import install_line
-from microtvm.errors import BoardError, FitError, MicrotvmError, ToolError
+from microtvm.errors import BoardError, FitError, MicrotvmError, MissingProgramError, ToolError
 from microtvm.project.option import Value
 from microtvm.project.platform import Built, Platform, Project
 from microtvm.project.watchdog import WATCHDOG, check_watchdog
@@ -79,9 +79,10 @@ def require_programs(board: Board, *programs: str) -> None:
     """ToolError if a program that the build needs is not on the PATH."""
     for program in programs:
         if shutil.which(program) is None:
-            raise ToolError(
+            raise MissingProgramError(
                 f"building for {board.name} needs {program}, which is not on the PATH",
                 hint=f"things to try: {install_line(program)}; microtvm doctor lists all tools",
+                program=program,
             )
 
 

@@ -111,11 +111,14 @@ def test_text_lists_what_fits_first(cli: CommandLine, pair: Path, tmp_path: Path
     rows = [line.split() for line in text.splitlines()]
     (first,) = [row for row in rows if row[:1] == ["feathers2"]]
     (last,) = [row for row in rows if row[:1] == ["small"]]
-    assert (first[2], last[2]) == ("yes", "no")
+    assert (first[2], last[2]) == ("unknown", "no")
     assert rows.index(first) < rows.index(last)
     assert last[4].startswith("-")
     assert first[5:] == ["ram", "-", "[1]"]
     assert "[1] the model's code is not counted, and no time: no machine" in text
+    assert "fits unknown: there is room for arena, weights and stack" in text
+    assert "time:" not in text.replace("no time:", "")
+    assert "the image that was counted" not in text
 
 
 def test_missing_tools_are_said(
@@ -124,7 +127,8 @@ def test_missing_tools_are_said(
     monkeypatch.setenv("PATH", str(tmp_path))
     (row,) = cli.ok("check", pair, "--boards", "nucleo_f411re", "--json").json["boards"]
     assert not row["exact"]
-    assert "not on the PATH" in row["note"]
+    assert row["fits"] is None
+    assert row["note"].endswith("time: make, which builds for cortex-m4, is not on the PATH")
 
 
 def test_unknown_board_is_named(cli: CommandLine, pair: Path) -> None:
@@ -192,6 +196,6 @@ def test_core_that_a_model_cannot_be_compiled_for_keeps_no_other_from_an_answer(
     refused, other = cli.ok(*words, "--json").json["boards"]
     assert (refused["fits"], refused["flash_bytes"], refused["spare_ram_bytes"]) == (0, None, None)
     assert refused["note"] == "can't be compiled for esp32: int has 16 bits here"
-    assert other["fits"]
+    assert other["fits"] is None
     (row,) = [line for line in cli(*words).out.splitlines() if line.startswith("esp32_")]
     assert row.split()[2:6] == ["no", "-", "-", "-"]
