@@ -58,7 +58,8 @@ def flash(
                 options=flashing,
                 line=lambda text: report(f"flashing: {text[:60]}", 1, 2),
             )
-    missing = "" if find_program(plan.programmer) else plan.programmer.install
+    program = find_program(plan.programmer)
+    missing = "" if program else plan.programmer.install
     if as_json:
         emit_json(
             {
@@ -75,6 +76,8 @@ def flash(
         emit_text(shlex.join(plan.argv))
         if missing:
             emit_text(f"# {plan.tool.name} is not installed; things to try: {missing}")
+        else:
+            emit_text(f"# {plan.tool.name} is installed: {program}")
     else:
         where = f" at {plan.port.device}" if plan.port else ""
         emit_text(

@@ -19,3 +19,11 @@ def check_folder(folder: Path) -> None:
         raise UserError(f"can't write {folder}: {above} is a file, not a folder")
     if not os.access(above, os.W_OK | os.X_OK):
         raise UserError(f"can't write {folder}: no permission in {above}")
+    if above != folder:
+        first = above / folder.relative_to(above).parts[0]
+        try:
+            # No more is left behind than before: what is wrong with the model is still to be seen.
+            first.mkdir()
+            first.rmdir()
+        except OSError as error:
+            raise UserError(f"can't make the folder {first}: {error.strerror}") from None

@@ -14,7 +14,6 @@ from microtvm.device.find import Port, count_devices, find_port, list_ports, of_
 from microtvm.errors import BoardError, LinkError, ToolError, UserError
 from microtvm.target import Board, FlashTool, Programmer, load_programmer
 from microtvm.target.board import replaced
-from microtvm.target.document import near
 
 UF2 = "uf2"
 """The program that microtvm is itself: `uf2 {uf2} --family 0xe48bff56 --board-id RPI-RP2`."""
@@ -95,14 +94,14 @@ def choose_tool(board: Board, tools: Sequence[FlashTool], name: str = "") -> Fla
             f"board {board.name} has no flash tool",
             hint="it is emulated: microtvm run boots it"
             if board.emulator
-            else f"add a table [flash.<tool>] to {board.file}",
+            else f"add a table [flash.<tool>] to {board.own_file}",
         )
     if name:
         found = next((tool for tool in tools if tool.name == name), None)
         if found is None:
             raise UserError(
                 f"board {board.name} is not flashed with {name!r}",
-                hint=near(name, [tool.name for tool in tools]),
+                hint="its tools: " + ", ".join(tool.name for tool in tools),
             )
         tools = [found]
     for tool in tools:

@@ -49,7 +49,7 @@ def check_stack(project: Project) -> None:
         f"the stack of {project.stack_bytes:,} bytes is too small: the image may use "
         f"{report.bound.total:,} of {report.usable_bytes:,} ({report.bound})",
         hint=f"create the project with --stack-bytes {needed + -needed % 16}, or raise stack_bytes "
-        f"in the file of board {project.board.name}",
+        f"in {project.board.own_file}",
     )
 
 

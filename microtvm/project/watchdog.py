@@ -42,14 +42,14 @@ def check_watchdog(board: Board, seconds: int, platform: str) -> None:
         raise BoardError(
             f"board {board.name} has no watchdog that the platform {platform} drives, "
             f"which the option {WATCHDOG.name} needs",
-            hint=f"leave the option out, or add a table [watchdog] to {board.file}; "
+            hint=f"leave the option out, or add a table [watchdog] to {board.own_file}; "
             f"boards that have it: {others}",
         )
     if not 0 < seconds <= board.watchdog.longest_s:
         raise UserError(
-            f"option {WATCHDOG.name} of platform {platform} is {seconds}",
-            hint=f"the watchdog of board {board.name} counts at most {board.watchdog.longest_s} s; "
-            "0 is none",
+            f"option {WATCHDOG.name} of platform {platform} must be 0 (none) to "
+            f"{board.watchdog.longest_s} on board {board.name}, found {seconds}",
+            hint=WATCHDOG.help,
         )
 
 

@@ -92,7 +92,7 @@ class Zephyr(Platform):
             raise UserError(
                 f"board {board.name} has no second UART for a link beside the console",
                 hint="leave out the option console: the link takes the console's UART; "
-                f"or add uart = LABEL to [platform.zephyr] in {board.file}",
+                f"or add uart = LABEL to [platform.zephyr] in {board.own_file}",
             )
         if options["window_bytes"] not in _WINDOW:
             raise UserError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from microtvm.errors import BoardError
+from microtvm.target.data import data_folder
 from microtvm.target.timing import Timing
 
 _PLACEHOLDER = re.compile(r"\{[\w.-]*\}")
@@ -323,6 +324,13 @@ class Board:
             sorted(pools, key=lambda m: (rank[m.kind], "data" not in m.roles, -m.size_bytes))
         )
 
+    @property
+    def own_file(self) -> str:
+        """Where its user changes what is known of the board: not in what came with microtvm."""
+        if self.file.parent == data_folder("boards"):
+            return f'a board file of your own that has inherits = ["{self.name}"]'
+        return str(self.file)
+
     def memory(self, role: str) -> Memory:
         """The memory of a role of ROLES, after the fall-backs; BoardError if the board has none."""
         wanted = [role]
@@ -337,5 +345,5 @@ class Board:
                 return next((memory for memory in found if "data" in memory.roles), found[0])
         raise BoardError(
             f"board {self.name} has no memory of role {role!r}",
-            hint=f"add the role to a [memory.<name>] table of {self.file}",
+            hint=f"add the role to a [memory.<name>] table of {self.own_file}",
         )

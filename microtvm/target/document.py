@@ -33,11 +33,17 @@ class Leaf:
 
 Table = Mapping[str, "Leaf | Table"]
 
+_LIKE = 0.6
+"""From here on, of 1, a known name may be meant by another: `author` by `watchdog_s` is 0.5."""
+_OFFERED = 3
+
 
 def near(name: str, known: list[str], *, otherwise: str = "") -> str:
-    """Advice for a misspelt name: the nearest known ones, else what is said `otherwise`, else all
-    of them."""
-    close = get_close_matches(name, known, n=3, cutoff=0.5)
+    """Advice for a misspelt name: the nearest known ones, or those that it is a part of, else what
+    is said `otherwise`, else all of them."""
+    close = get_close_matches(name, known, n=_OFFERED, cutoff=_LIKE)
+    if not close and len(name) > 1:
+        close = [each for each in known if name in each][:_OFFERED]
     if close:
         return "did you mean " + " or ".join(close) + "?"
     if otherwise:

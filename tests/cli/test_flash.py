@@ -61,7 +61,9 @@ def project(made: Path) -> Path:
     return made / "project"
 
 
-def test_dry_run_prints_the_command(cli: CommandLine, project: Path) -> None:
+def test_dry_run_prints_the_command(
+    cli: CommandLine, project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither board nor tool nor image has to be there."""
     elf = project / "build" / "pair.elf"
     ended = cli.ok("flash", project, "--dry-run")
@@ -79,6 +81,10 @@ def test_dry_run_prints_the_command(cli: CommandLine, project: Path) -> None:
         "log": None,
     }
     assert not elf.exists()
+    stand_in(tmp_path / "bin", "flasher", [])
+    on_path(monkeypatch, tmp_path / "bin")
+    note = cli.ok("flash", project, "--dry-run").out.splitlines()[1]
+    assert note == "# flasher is installed: flasher"
 
 
 def test_what_is_missing_is_said_before_anything_is_built(
@@ -91,8 +97,8 @@ def test_what_is_missing_is_said_before_anything_is_built(
     on_path(monkeypatch, tmp_path / "bin")
     message = cli.failed("flash", project)
     assert "board board was not found: no serial port of a USB device 0483:374b" in message
-    message = cli.refused("flash", project, "--tool", "flashr")
-    assert "did you mean flasher?" in message
+    message = cli.refused("flash", project, "--tool", "nope")
+    assert "hint: its tools: flasher, other\n" in message
     plug_in(monkeypatch, ("/dev/ttyACM0", "0483:374b", "1"), ("/dev/ttyACM1", "0483:374b", "2"))
     message = cli.refused("flash", project)
     assert "/dev/ttyACM1 (0483:374b, Debug Probe, serial number 2)" in message

@@ -276,6 +276,10 @@ def test_folder_that_the_system_refuses(cli: CommandLine, pair: Path, tmp_path: 
     folder = tmp_path / "file" / "below"
     message = cli.refused("compile", pair, "-o", folder)
     assert f"can't write {folder}: {tmp_path / 'file'} is a file, not a folder" in message
+    message = cli.refused("compile", pair, "-o", "/proc/none/below")
+    assert "can't make the folder /proc/none: " in message
+    cli.refused("compile", tmp_path / "absent.tflite", "-o", tmp_path / "new" / "below")
+    assert not (tmp_path / "new").exists()
 
 
 def test_folder_without_permission(

@@ -447,7 +447,7 @@ def test_damaged_formats(settings: str, message: str, tmp_path: Path) -> None:
 def test_an_unknown_format() -> None:
     with pytest.raises(MicrotvmError, match="there is no format 'cmak'") as error:
         load_format("cmak")
-    assert error.value.hint == "did you mean cmake or cmsis-pack?"
+    assert error.value.hint == "did you mean cmake?"
 
 
 def test_the_generic_core_counts_on_nothing() -> None:

@@ -195,6 +195,9 @@ def test_board_without_one_says_so(tmp_path: Path) -> None:
             TINY, load_board("qemu-riscv32"), tmp_path / "p", options={"watchdog_s": "1"}
         )
     assert "boards that have it: qemu-mps2-an385, " in caught.value.hint
+    assert '[watchdog] to a board file of your own that has inherits = ["qemu-riscv32"]' in (
+        caught.value.hint
+    )
     assert "qemu-mps2-an521" not in caught.value.hint
     assert not (tmp_path / "p").exists()
 
@@ -202,19 +205,20 @@ def test_board_without_one_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "seconds", "problem"),
     [
-        ("qemu-mps2-an386", 172, "counts at most 171 s"),
-        ("qemu-mps2-an505", 215, "counts at most 214 s"),
-        ("qemu-mps3-an547", 134218, "counts at most 134217 s"),
-        ("qemu-mps2-an386", -1, "counts at most 171 s"),
-        ("qemu-mps2-an386", "1.5", "Seconds that"),
+        ("qemu-mps2-an386", 172, r"must be 0 \(none\) to 171 on board"),
+        ("qemu-mps2-an505", 215, r"must be 0 \(none\) to 214 on board"),
+        ("qemu-mps3-an547", 134218, r"must be 0 \(none\) to 134217 on board"),
+        ("qemu-mps2-an386", -1, r"must be 0 \(none\) to 171 on board"),
+        ("qemu-mps2-an386", "1.5", "must be of type int, found '1.5'"),
     ],
 )
 def test_time_that_it_can_not_count_is_refused(
     name: str, seconds: int | str, problem: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(UserError, match="option watchdog_s of platform baremetal") as caught:
+    match = f"option watchdog_s of platform baremetal {problem}"
+    with pytest.raises(UserError, match=match) as caught:
         create_project(TINY, load_board(name), tmp_path / "p", options={"watchdog_s": seconds})
-    assert problem in caught.value.hint
+    assert "Seconds that an operator may take" in caught.value.hint
 
 
 def slow_project(folder: Path, cpu: str, seconds: int, *, dtype: str, hz: int) -> Project:

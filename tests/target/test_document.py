@@ -136,5 +136,8 @@ def test_unreadable_files_are_named(tmp_path: Path) -> None:
 
 def test_near_names_else_all() -> None:
     assert near("mps2-an38", ["qemu-mps2-an385", "host"]) == "did you mean qemu-mps2-an385?"
+    assert near("qemu", ["qemu-riscv32", "host"]) == "did you mean qemu-riscv32?"
+    assert near("nope", ["openocd", "pyocd"]) == "there are: openocd, pyocd"
+    assert near("watchdog_s", ["author"], otherwise="there is none") == "there is none"
     assert near("zzz", ["a", "b"]) == "there are: a, b"
     assert near("zzz", []) == ""
