@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from microtvm.frontend import Problem, import_model
 from microtvm.graph.ir import Graph, Node
-from microtvm.graph.text import print_value
+from microtvm.graph.text import print_type
 from microtvm.ops.base import NodeContext
 from microtvm.ops.registry import find
 from microtvm.passes import FOLD_CHANNELS, PASSES, run_passes
@@ -78,7 +78,7 @@ class Check:
     operators: Mapping[str, int]
     """Builtin operators by name, with how often each occurs."""
     inputs: tuple[str, ...]
-    """Name and type of each, as the graph's text has them; () where there are problems."""
+    """Name, which is the key in an .npz file, and type of each; () where there are problems."""
     outputs: tuple[str, ...]
     problems: tuple[Problem, ...]
     layers: tuple[Layer, ...]
@@ -127,13 +127,15 @@ def check_model(model: Path) -> Check:
     return Check(
         model=model,
         operators=result.operators,
-        inputs=() if graph is None else tuple(print_value(v, graph.types[v]) for v in graph.inputs),
-        outputs=()
-        if graph is None
-        else tuple(print_value(v, graph.types[v]) for v in graph.outputs),
+        inputs=() if graph is None else _listed(graph, graph.inputs),
+        outputs=() if graph is None else _listed(graph, graph.outputs),
         problems=result.problems,
         layers=() if graph is None else _layers(graph),
     )
+
+
+def _listed(graph: Graph, values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"{value}: {print_type(graph.types[value])}" for value in values)
 
 
 def _layers(graph: Graph) -> tuple[Layer, ...]:

@@ -20,8 +20,8 @@ def test_a_good_model(tmp_path: Path) -> None:
     check = check_model(path)
     assert check.ok
     assert check.problems == ()
-    assert check.inputs == ("%x: float32[1, 6, 5, 3]",)
-    assert check.outputs == ("%y: float32[2, 5]", "%m: int8[1, 2, 2, 16] q(0.9, -7)")
+    assert check.inputs == ("x: float32[1, 6, 5, 3]",)
+    assert check.outputs == ("y: float32[2, 5]", "m: int8[1, 2, 2, 16] q(0.9, -7)")
     assert check.operators["ADD"] == 1
     assert sum(check.operators.values()) == 12
     assert not any(layer.folded for layer in check.layers)

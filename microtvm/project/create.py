@@ -69,8 +69,7 @@ def create_project(
     chosen.check(board, values)
     template = load_template(chosen.name, chosen.template_folder)
     stack = stack_bytes or board.stack_bytes
-    if stack % 16 or stack < 256:
-        raise UserError(f"the stack must be a multiple of 16 and at least 256 bytes: {stack}")
+    _check_stack_bytes(stack, chosen.stack_guard_bytes(board) or 0)
     check_fit(board, demand_of(model, stack), chosen.arena_pools(board))
     if library.resolve().is_relative_to(output.resolve()):
         raise UserError(f"the model library {library} lies in the project's folder {output}")
@@ -138,6 +137,19 @@ def choose_platform(board: Board, name: str = "") -> Platform:
             hint="it supports: " + ", ".join(board.platforms),
         )
     return find_platform(name or board.platforms[0])
+
+
+_LEAST_STACK_BYTES = 256
+"""No image of a model and its server does with less."""
+
+
+def _check_stack_bytes(stack: int, guard: int) -> None:
+    least = _LEAST_STACK_BYTES + guard
+    if stack % 16 or stack < least:
+        reason = f", {guard} of them to guard its end" if guard else ""
+        raise UserError(
+            f"the stack must be a multiple of 16 and at least {least} bytes{reason}: {stack}"
+        )
 
 
 def _context(library: Library, board: Board, stack_bytes: int) -> dict[str, object]:

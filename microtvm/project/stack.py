@@ -44,10 +44,12 @@ def check_stack(project: Project) -> None:
     report = stack_report(project)
     if report.bound is None or report.bound.total <= report.usable_bytes:
         return
-    needed = report.bound.total + project.stack_bytes - report.usable_bytes
+    guard = project.stack_bytes - report.usable_bytes
+    needed = report.bound.total + guard
+    less = f" ({project.stack_bytes:,} less {guard:,} that guard its end)" if guard else ""
     raise FitError(
         f"the stack of {project.stack_bytes:,} bytes is too small: the image may use "
-        f"{report.bound.total:,} of {report.usable_bytes:,} ({report.bound})",
+        f"{report.bound.total:,} of {report.usable_bytes:,}{less}: {report.bound}",
         hint=f"create the project with --stack-bytes {needed + -needed % 16}, or raise stack_bytes "
         f"in {project.board.own_file}",
     )

@@ -104,9 +104,9 @@ class _Bound:
     def _path(self, address: int) -> tuple[Level, ...]:
         if address in self._paths:
             return self._paths[address]
-        name = self._memory.function(address).name
+        name = shown_name(self._memory.function(address).name)
         if address in self._callers:
-            names = [self._memory.function(at).name for at in self._callers]
+            names = [shown_name(self._memory.function(at).name) for at in self._callers]
             circle = " -> ".join([*names[self._callers.index(address) :], name])
             raise StackError(f"no bound on the stack: {circle} is recursive")
         self._callers.append(address)
@@ -179,6 +179,37 @@ def plain_name(symbol: str) -> str:
     name = symbol.split(".")[0]
     mangled = re.fullmatch(r"_ZL(\d+)(.*)", name)
     return mangled[2][: int(mangled[1])] if mangled else name
+
+
+_START_OF_AVR = ("__ctors_end", "__dtors_end", "__trampolines_end", "__init")
+"""What labels of the same address avr-gcc's start-up code has, of which any may be found."""
+_SCOPE = re.compile(r"_ZNK?(?=\d)")
+_SPECIAL = {"C1": "{0}", "C2": "{0}", "D0": "~{0}", "D1": "~{0}", "D2": "~{0}"}
+"""Constructors and destructors, which have their class's name."""
+
+
+def shown_name(symbol: str) -> str:
+    """A function's name for people: without suffixes, and of C++ its scope and name without the
+    parameters. What is mangled in a way not known here, such as operators, stays as it is.
+
+    https://itanium-cxx-abi.github.io/cxx-abi/abi.html#mangling
+    """
+    name = plain_name(symbol)
+    if name in _START_OF_AVR:
+        return "start"
+    scope = _SCOPE.match(name)
+    if scope is None:
+        function = re.match(r"_Z(\d+)", name)
+        return name[function.end() :][: int(function[1])] if function else name
+    parts, rest = [], name[scope.end() :]
+    while length := re.match(r"\d+", rest):
+        end = length.end() + int(length[0])
+        parts.append(rest[length.end() : end])
+        rest = rest[end:]
+    if rest[:2] in _SPECIAL:
+        parts.append(_SPECIAL[rest[:2]].format(parts[-1]))
+        rest = rest[2:]
+    return "::".join(parts) if rest.startswith("E") else name
 
 
 def _total(path: tuple[Level, ...]) -> int:

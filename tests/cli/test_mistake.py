@@ -225,11 +225,16 @@ def test_unknown_words(cli: CommandLine, pair: Path) -> None:
 
 
 def test_strange_stack(cli: CommandLine, pair: Path, tmp_path: Path) -> None:
-    for size in (-16, 100, 128):
+    for size in (-16, 100, 128, 256, 496):
         message = cli.refused(
             *("create", pair, "--board", M4, "-o", tmp_path / "p", "--stack-bytes", size)
         )
-        assert f"multiple of 16 and at least 256 bytes: {size}" in message
+        wanted = "multiple of 16 and at least 512 bytes, 256 of them to guard its end"
+        assert f"{wanted}: {size}" in message
+    message = cli.refused(
+        *("create", pair, "--board", "host", "-o", tmp_path / "p", "--stack-bytes", 240)
+    )
+    assert "multiple of 16 and at least 256 bytes: 240" in message
 
 
 def test_platform_that_the_board_lacks(cli: CommandLine, pair: Path, tmp_path: Path) -> None:

@@ -128,7 +128,8 @@ def test_too_small_a_reserve_is_refused(tmp_path: Path) -> None:
     project = create_project(TINY, board, tmp_path / "p", stack_bytes=512)
     build_project(project)
     with pytest.raises(
-        FitError, match=r"the image may use \d+ of 256 \(mtvm_start \d+ > main"
+        FitError,
+        match=r"may use \d+ of 256 \(512 less 256 that guard its end\): mtvm_start \d+ > main",
     ) as e:
         check_stack(project)
     (wanted,) = re.findall(r"--stack-bytes (\d+)", e.value.hint or "")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from microtvm.stack import Level, StackBound, StackError, stack_bound
+from microtvm.stack.bound import shown_name
 from microtvm.stack.indirect import RUNTIME
 from microtvm.target import load_board
 from tests.conftest import ROOT, require_tool
@@ -305,3 +306,23 @@ def test_other_machines_are_not_known(tmp_path: Path) -> None:
     subprocess.run([cc, str(file), "-o", str(elf)], check=True)
     with pytest.raises(StackError, match=r"instructions of EM_.* are not known"):
         stack_bound(elf)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "shown"),
+    [
+        ("flush.lto_priv.51", "flush"),
+        ("main", "main"),
+        ("_ZL5flushv", "flush"),
+        ("_Z5setupv", "setup"),
+        ("_ZN5Print5writeEPKhj", "Print::write"),
+        ("_ZNK6String6lengthEv.constprop.3", "String::length"),
+        ("_ZN14HardwareSerialC2EPVhS1_", "HardwareSerial::HardwareSerial"),
+        ("_ZN6StringD1Ev", "String::~String"),
+        ("_ZN6StringaSERKS_", "_ZN6StringaSERKS_"),
+        ("__dtors_end", "start"),
+        ("__vector_1", "__vector_1"),
+    ],
+)
+def test_names_are_shown_as_they_were_written(symbol: str, shown: str) -> None:
+    assert shown_name(symbol) == shown
