@@ -87,7 +87,7 @@ def test_stack_can_be_chosen(tmp_path: Path, board: Board) -> None:
     project = create_project(TINY, board, tmp_path / "p", stack_bytes=1024)
     built = build_project(project)
     assert measure(built.elf, project.library).ram.stack == 1024
-    with pytest.raises(UserError, match="multiple of 16 and at least 512 bytes.*: 1000"):
+    with pytest.raises(UserError, match=r"multiple of 16 and at least 512 bytes.*: 1000"):
         create_project(TINY, board, tmp_path / "q", stack_bytes=1000)
 
 
