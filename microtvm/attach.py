@@ -19,6 +19,7 @@ from microtvm.device import (
     plan_flash,
     run_plan,
 )
+from microtvm.device.client import HELLO_S, UnansweredError
 from microtvm.device.count import build_simavr
 from microtvm.device.flash_run import Line
 from microtvm.device.transport.exec import ExecTransport
@@ -169,16 +170,24 @@ def open_project(
     link = open_link(project, place, options=options)
     try:
         return Session(link, project.library.metadata, elf=project.elf, timing=timing)
-    except LinkError as error:
+    except (LinkError, UnansweredError) as error:
         if not is_real(project.board, place):
             raise
-        raise LinkError(error.message, hint=silent_hint(project.folder, place)) from error
+        raise type(error)(error.message, hint=silent_hint(project.folder, place)) from error
+
+
+def waiting_text(project: Project, place: Place) -> str:
+    """What is said while nobody has answered yet; empty where nobody waits for long."""
+    if not is_real(project.board, place):
+        return ""
+    at = f" at {place.port}" if place.port else ""
+    return f"waiting up to {HELLO_S:g} s for the first answer of {project.board.name}{at}"
 
 
 def silent_hint(folder: Path, place: Place) -> str:
     """What to try where a board doesn't answer."""
     port = f" --port {place.port}" if place.port else ""
     return (
-        f"is this project in the board? microtvm flash {folder}{port}; "
-        "if it is, press reset and try again"
+        "is this the board's port, and is this project in its flash? "
+        f"microtvm flash {folder}{port}; if it is, press reset and try again"
     )

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from microtvm.attach import ANYWHERE, Place, is_real, open_project, require_emulator, require_simavr
+from microtvm.attach import (
+    ANYWHERE,
+    Place,
+    is_real,
+    open_project,
+    require_emulator,
+    require_simavr,
+    waiting_text,
+)
 from microtvm.codegen.library_text import scale_zero
 from microtvm.device import Description, Session, Tensor, Timing, open_emulator, open_process
 from microtvm.device.count import (
@@ -149,7 +157,7 @@ def prepare(
     project = create_project(
         library, board, folder / "project", platform=chosen.name, options=steps["create"]
     )
-    progress("building", 2, 3)
+    progress(chosen.building, 2, 3)
     build_project(project, options=steps["build"])
     check_stack(project)
     progress("built", 3, 3)
@@ -293,8 +301,10 @@ def run_project(
     """
     footprint = measure(project.elf, project.library)
     with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
+        progress(waiting_text(project, place) or "starting", 0, 1)
         booted = boot(project, Path(scratch), timing=timing, place=place, options=options)
         with booted.session as session:
+            progress("running", 0, 1)
             given = random_inputs(session.model) if inputs is None else inputs
             runs = given.runs * 2 if len(given.runs) == 1 else given.runs
             rows: list[dict[str, Array]] = []

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -17,6 +18,11 @@ from microtvm.errors import MicrotvmError
 
 errors = Console(stderr=True, soft_wrap=True, highlight=False)
 """Standard error: messages and progress."""
+
+PATIENCE_S = 2.0
+"""What takes longer without a word may be taken for hanging."""
+LONG = ("building with ", "waiting ")
+"""How the texts of steps begin of which that is known."""
 
 
 def emit_json(value: Any) -> None:
@@ -56,12 +62,17 @@ def _numeric(cell: str) -> bool:
 @contextmanager
 def progress(quiet: bool, *, always: bool = False) -> Iterator[Callable[[str, int, int], None]]:
     """A progress bar on standard error, if that is a terminal and `quiet` is false; `always` for
-    what takes minutes: a line for each step where it is no terminal."""
+    what takes minutes: a line for each step where it is no terminal. Otherwise
+    those of LONG are told there, once they have taken PATIENCE_S."""
     if always and not quiet and not errors.is_terminal:
         yield lambda what, done, total: errors.print(f"[{done + 1}/{total}] {what}", markup=False)
         return
-    if quiet or not errors.is_terminal:
+    if quiet:
         yield lambda what, done, total: None
+        return
+    if not errors.is_terminal:
+        with _Patience() as patience:
+            yield patience.report
         return
     with Progress(
         TextColumn("{task.description}"),
@@ -77,6 +88,38 @@ def progress(quiet: bool, *, always: bool = False) -> Iterator[Callable[[str, in
             bar.update(task, description=what, completed=done, total=total)
 
         yield report
+
+
+class _Patience:
+    """Tells of a step only when it has taken long."""
+
+    def __init__(self) -> None:
+        self._timer: threading.Timer | None = None
+        self._what = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop()
+
+    def report(self, what: str, _done: int, _total: int) -> None:
+        if what == self._what:
+            return
+        self._stop()
+        self._what = what
+        if what.startswith(LONG):
+            self._timer = threading.Timer(PATIENCE_S, self._tell)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _tell(self) -> None:
+        errors.print(self._what, markup=False)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
 
 
 def warn(text: str) -> None:

@@ -47,7 +47,7 @@ def flash(
         # What is missing is said before anything is built.
         plan_project(project, place, tool=tool, options=flashing)
         with progress(as_json) as report:
-            report("building", 0, 2)
+            report(project.platform.building, 0, 2)
             build_project(project, options=steps["build"])
             check_stack(project)
             report("flashing", 1, 2)

@@ -81,8 +81,9 @@ def create(
 def build(folder: Path, options: dict[str, Value], as_json: bool) -> None:
     """Build a project with its own tools."""
     with progress(as_json) as report:
-        report("building", 0, 1)
-        built = build_project(load_project(folder), options=options)
+        project = load_project(folder)
+        report(project.platform.building, 0, 1)
+        built = build_project(project, options=options)
     check_stack(built.project)
     report_of_stack = stack_report(built.project)
     footprint = measure(built.elf, built.project.library)

@@ -135,11 +135,14 @@ def built_project(
                 hint="leave out --board and --platform, or give a model file",
             )
         steps = project.by_step(wanted.options)
-        require_way(project.board, wanted.place, project.platform.name)
+        require_way(project.board, wanted.place, project.platform.name, flashing=wanted.flashing)
         if wanted.flashing:
             plan_project(project, wanted.place, options=steps["flash"])
-        report("building", 0, 1)
-        build_project(project, options=steps["build"])
+        # What has been flashed is not what would be built by now.
+        flashed = is_real(project.board, wanted.place) and not wanted.flashing
+        if not flashed or steps["build"] or not project.elf.is_file():
+            report(project.platform.building, 0, 1)
+            build_project(project, options=steps["build"])
         warn(watchdog_warning(project))
         check_stack(project)
         return project, steps
@@ -154,7 +157,8 @@ def built_project(
             f"{target} is not in the flash of board {board.name}",
             hint="create a project, flash it, and run that; `microtvm run --flash` does all of it",
         )
-    require_way(board, wanted.place, choose_platform(board, wanted.platform).name)
+    chosen = choose_platform(board, wanted.platform).name
+    require_way(board, wanted.place, chosen, flashing=wanted.flashing)
     project = prepare(
         target,
         board,
@@ -168,11 +172,18 @@ def built_project(
     return project, by_step(project.platform.name, project.platform.options, wanted.options)
 
 
-def require_way(board: Board, place: Place, platform: str) -> None:
-    """The board's emulator must be installed, or its port there."""
+def require_way(board: Board, place: Place, platform: str, *, flashing: bool = False) -> None:
+    """The board's emulator must be installed, or its port there; a drive's folder is one for
+    flashing only."""
     if not is_real(board, place):
         require_emulator(board)
-    elif not Path(place.port).is_dir() or not place.port:
+    elif place.port and Path(place.port).is_dir():
+        if not flashing:
+            raise UserError(
+                f"{place.port} is a folder, no serial port",
+                hint="`microtvm ports` lists ports; a UF2 drive's folder is for `microtvm flash`",
+            )
+    else:
         find_port(board, port=place.port, serial_number=place.serial_number, platform=platform)
 
 

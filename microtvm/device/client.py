@@ -74,6 +74,10 @@ class StoppedError(DeviceError):
         self.words = words
 
 
+class UnansweredError(DeviceError):
+    """The stream closed before anybody had answered."""
+
+
 class RestartError(DeviceError):
     """The device has restarted in the middle of a session."""
 
@@ -369,7 +373,10 @@ class Client:
 
     def _closed(self, error: TransportClosed, when: str) -> DeviceError:
         death = self.transport.death(DEATH_GRACE_S)
-        return self._gone(f"{death or error.message} {when}")
+        problem = f"{death or error.message} {when}"
+        if death is None and self._window is None:
+            return UnansweredError(problem + self._last_words(), hint=_SILENCE_HINT)
+        return self._gone(problem)
 
     def _gone(self, problem: str) -> DeviceError:
         return DeviceError(problem + self._last_words(), hint=CRASH_HINT)

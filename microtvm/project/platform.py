@@ -85,6 +85,8 @@ class Platform(ABC):
     name: str
     """As boards name it in `platforms`."""
     options: tuple[Option, ...] = ()
+    building: str = "building"
+    """What is said while it builds."""
 
     def __eq__(self, other: object) -> bool:
         return type(other) is type(self)

@@ -76,6 +76,7 @@ class Zephyr(Platform):
     """Zephyr 3.0 and later."""
 
     name = "zephyr"
+    building = "building with west or CMake, which takes a minute or two"
     options = (
         Option("console", False, "Keep the console, and have the link on the board's second UART."),
         Option("window_bytes", 256, "How many bytes the host may have on their way."),

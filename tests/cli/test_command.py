@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 from elftools.elf.elffile import ELFFile
 
-from microtvm.cli import main
+from microtvm.cli import console, main
 from microtvm.device import load_metadata
 from microtvm.errors import IRError, UserError
 from microtvm.pipeline import STAGES, CompileOptions
-from microtvm.project import load_project
+from microtvm.project import find_platform, load_project
 from microtvm.project.library import read_library
 from microtvm.target import list_boards
 from microtvm.version import VERSION
@@ -328,3 +329,24 @@ def test_what_is_written_is_said_with_what_is_next(
     said = cli.ok("create", pair, "--board", "host", "-o", tmp_path / "p").out
     assert f"wrote {tmp_path / 'p'}, for host on host; next: `microtvm build {tmp_path}" in said
     assert (tmp_path / "p" / "README.md").is_file()
+
+
+def test_what_takes_minutes_is_told_without_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once, and not where it was quick or where nothing but JSON is wanted."""
+    monkeypatch.setattr(console, "PATIENCE_S", 0.0)
+    for quiet in (False, True):
+        with console.progress(quiet) as report:
+            for step in ("compiling", find_platform("zephyr").building):
+                report(step, 0, 1)
+                report(step, 1, 1)
+                time.sleep(0.3)
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert told.err == "building with west or CMake, which takes a minute or two\n"
+    monkeypatch.setattr(console, "PATIENCE_S", 60.0)
+    with console.progress(False) as report:
+        report("waiting", 0, 1)
+        report("waiting for a board", 0, 1)
+    assert capsys.readouterr().err == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
@@ -13,10 +14,12 @@ import numpy as np
 import pytest
 
 from microtvm import attach
+from microtvm.cli import console
 from microtvm.device import Session, Timing, Transport
 from microtvm.device import find as find_module
 from microtvm.device import volume as volume_module
-from microtvm.device.transport import open_transport
+from microtvm.device.transport import TransportClosed, open_transport
+from microtvm.device.transport.exec import ExecTransport
 from microtvm.project import load_project, registry
 from microtvm.project_api import generate_project
 from microtvm.target import list_boards, load_board
@@ -217,10 +220,52 @@ def test_board_that_does_not_answer(
         return Session(link, metadata, timing=Timing(hello_s=0.5, retry_s=0.1))
 
     monkeypatch.setattr(attach, "Session", impatient)
+    monkeypatch.setattr(console, "PATIENCE_S", 0.1)
     with SerialBoard(tmp_path / "flash") as board:
-        message = cli.failed("run", project, "--port", board.port)
-    assert "no answer to the first request" in message
-    assert f"is this project in the board? microtvm flash {project} --port" in message
+        ended = cli("run", project, "--port", board.port)
+        assert ended.status == 1
+        first, message = ended.err.split("\n", 1)
+        assert first == f"waiting up to 20 s for the first answer of board at {board.port}"
+        silent = cli.failed("run", project, "--port", board.port, "--json")
+    for text in (message, silent):
+        assert text.startswith("error: ")
+        assert "no answer to the first request" in text
+        assert "is this the board's port, and is this project in its flash? " in text
+        assert f"microtvm flash {project} --port {board.port}; if it is" in text
+
+
+def test_port_that_closes(cli: CommandLine, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anybody has answered, which says nothing of a stack."""
+
+    class Closed(ExecTransport):
+        def read(self, size: int, timeout_s: float) -> bytes:
+            raise TransportClosed("the port is closed")
+
+        def death(self, grace_s: float) -> str | None:
+            return None
+
+    monkeypatch.setattr(attach, "open_transport", lambda url: Closed(["cat"]))
+    message = cli.failed("run", project, "--port", "/dev/null")
+    assert "error: the port is closed while waiting for its first answer" in message
+    assert "hint: is this the board's port, and is this project in its flash? " in message
+
+
+def test_what_has_been_flashed_is_not_built_again(
+    cli: CommandLine, pair: Path, made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The port is looked at first."""
+    project = tmp_path / "project"
+    cli.ok("create", pair, "--board", made / "board.toml", "-o", project)
+    message = cli.refused("run", project, "--port", tmp_path)
+    assert f"{tmp_path} is a folder, no serial port" in message
+    assert not (project / "build").exists()
+    cli.ok("build", project)
+    elf = project / "build" / "pair.elf"
+    with SerialBoard(tmp_path / "flash") as board:
+        shutil.copy(elf, tmp_path / "flash")
+        monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+        ended = cli.ok("run", project, "--port", board.port, "--json")
+    assert [o["name"] for o in ended.json["outputs"]] == ["odds", "diff"]
 
 
 def test_port_that_another_program_has(
