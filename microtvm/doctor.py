@@ -27,6 +27,8 @@ class Tool:
     """A file that the program, a GCC, must find; empty if the program itself is the tool."""
     needed: bool = True
     """False for what only a comfort or a test needs."""
+    group: str = ""
+    """What it is for, if it isn't needed by everybody."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,10 @@ class ToolStatus:
         return self.path is not None
 
 
+AVR, ZEPHYR, TESTS = "Arduino and AVR", "Zephyr", "tests of microtvm"
+
 TOOLS: tuple[Tool, ...] = (
-    Tool("make", "builds every project", "apt-get install make", "make"),
+    Tool("make", "builds for bare metal and the host", "apt-get install make", "make"),
     Tool("cc", "builds for the host", "apt-get install gcc libc6-dev", "cc"),
     Tool(
         "arm-none-eabi-gcc",
@@ -86,13 +90,21 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install qemu-system-misc",
         "qemu-system-riscv32",
     ),
-    Tool("avr-gcc", "builds for AVR", "apt-get install gcc-avr avr-libc", "avr-gcc", needed=False),
+    Tool(
+        "avr-gcc",
+        "builds for AVR",
+        "apt-get install gcc-avr avr-libc",
+        "avr-gcc",
+        needed=False,
+        group=AVR,
+    ),
     Tool(
         "arduino-cli",
         "builds Arduino sketches",
         "see https://arduino.github.io/arduino-cli",
         "arduino-cli",
         needed=False,
+        group=AVR,
     ),
     Tool(
         "arduino-builder",
@@ -100,6 +112,7 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install arduino-builder arduino-core-avr",
         "arduino-builder",
         needed=False,
+        group=AVR,
     ),
     Tool(
         "simavr",
@@ -107,6 +120,7 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install simavr libsimavr-dev",
         "simavr",
         needed=False,
+        group=AVR,
     ),
     Tool(
         "qemu-system-avr",
@@ -114,6 +128,7 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install qemu-system-misc",
         "qemu-system-avr",
         needed=False,
+        group=AVR,
     ),
     Tool(
         "cmake",
@@ -121,6 +136,7 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install cmake",
         "cmake",
         needed=False,
+        group=ZEPHYR,
     ),
     Tool(
         "ninja",
@@ -128,6 +144,7 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install ninja-build",
         "ninja",
         needed=False,
+        group=ZEPHYR,
     ),
     Tool(
         "clang",
@@ -135,13 +152,14 @@ TOOLS: tuple[Tool, ...] = (
         "apt-get install clang",
         "clang",
         needed=False,
+        group=TESTS,
     ),
 )
 
 
 def check_tools() -> list[ToolStatus]:
     """Looks for every tool of TOOLS, in their order, and asks each program for its version."""
-    return [_check(tool) for tool in TOOLS]
+    return [check_tool(tool) for tool in TOOLS]
 
 
 def install_line(program: str) -> str:
@@ -152,7 +170,8 @@ def install_line(program: str) -> str:
     return f"install {program} and put it on the PATH"
 
 
-def _check(tool: Tool) -> ToolStatus:
+def check_tool(tool: Tool) -> ToolStatus:
+    """Looks for the program of a tool on the PATH, and asks it for its version."""
     program = shutil.which(tool.program)
     if program is None:
         return ToolStatus(tool, None, "")

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import groupby
+
 import click
 
 from microtvm.cli.console import emit_json, emit_table
-from microtvm.doctor import check_tools
+from microtvm.cli.setup import check_setup
 from microtvm.project import Option, find_platform, list_platforms
 from microtvm.project.template import load_template
 
@@ -57,7 +59,7 @@ def _choices(option: Option) -> str:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 def doctor(as_json: bool) -> None:
     """Say which tools are there, which are missing, and how to get them."""
-    tools = check_tools()
+    tools = check_setup()
     if as_json:
         emit_json(
             {
@@ -66,6 +68,7 @@ def doctor(as_json: bool) -> None:
                         "name": t.tool.name,
                         "purpose": t.tool.purpose,
                         "needed": t.tool.needed,
+                        "group": t.tool.group,
                         "found": t.found,
                         "version": t.version,
                         "install": t.tool.install,
@@ -75,15 +78,16 @@ def doctor(as_json: bool) -> None:
             }
         )
         return
-    emit_table(
-        ("tool", "for", "found", "get it with"),
-        [
+    rows = []
+    for group, members in groupby(tools, key=lambda t: t.tool.group):
+        rows += [("", "", "", ""), (f"optional, for {group}:", "", "", "")] if group else []
+        rows += [
             (
                 t.tool.name,
                 t.tool.purpose,
                 (t.version or "yes") if t.found else "missing",
                 "" if t.found else t.tool.install,
             )
-            for t in tools
-        ],
-    )
+            for t in members
+        ]
+    emit_table(("tool", "for", "found", "get it with"), rows)

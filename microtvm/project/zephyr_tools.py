@@ -112,7 +112,7 @@ def environment(tree: Tree, board: Board) -> dict[str, str]:
     if native:
         _require_compiler(board, "cc")
         # Zephyr takes the host's compiler for such a board, whatever the variant.
-        return variables if variant or _find_sdk() else variables | _HOST
+        return variables if variant or find_sdk() else variables | _HOST
     if variant == "gnuarmemb":
         _require_folder("GNUARMEMB_TOOLCHAIN_PATH", variant, "bin/arm-none-eabi-gcc")
     elif variant == "cross-compile":
@@ -132,7 +132,7 @@ _HOST = {"ZEPHYR_TOOLCHAIN_VARIANT": "host"}
 
 def _default_toolchain(board: Board, *, required: bool) -> dict[str, str]:
     """Zephyr's SDK, or else Arm's compiler from the PATH unless the SDK is required."""
-    if _find_sdk():
+    if find_sdk():
         return {}
     compiler = shutil.which("arm-none-eabi-gcc")
     if compiler and board.cpu.family == "cortex-m" and not required:
@@ -152,17 +152,19 @@ def _default_toolchain(board: Board, *, required: bool) -> dict[str, str]:
     )
 
 
-def _find_sdk() -> bool:
+def find_sdk() -> Path | None:
+    """Zephyr's SDK, or the note that it has left for CMake; None if it isn't installed."""
     named = os.environ.get("ZEPHYR_SDK_INSTALL_DIR")
     if named:
-        return (Path(named) / "sdk_version").is_file()
-    if any((Path("~").expanduser() / ".cmake" / "packages" / "Zephyr-sdk").glob("*")):
-        return True
-    return any(
-        (sdk / "sdk_version").is_file()
+        return Path(named) if (Path(named) / "sdk_version").is_file() else None
+    noted = (Path("~").expanduser() / ".cmake" / "packages" / "Zephyr-sdk").glob("*")
+    installed = (
+        sdk
         for folder in _SDK_FOLDERS
         for sdk in folder.expanduser().glob("zephyr-sdk*")
+        if (sdk / "sdk_version").is_file()
     )
+    return next(iter((*noted, *installed)), None)
 
 
 def _require_folder(variable: str, variant: str, program: str) -> None:

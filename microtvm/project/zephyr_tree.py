@@ -23,7 +23,8 @@ _LIST = re.compile(r"^boards:[^\S\n]*\n(?:\s*(?:#.*)?\n)*(?P<indent> *)- ", re.M
 """A description of several boards; those of their SoCs and revisions are lists as well."""
 _GET_ONE = (
     "things to try: export ZEPHYR_BASE=FOLDER; or work inside a workspace, which "
-    "`west init WORKSPACE && cd WORKSPACE && west update` makes"
+    "`west init WORKSPACE && cd WORKSPACE && west update` makes; "
+    "west comes with pip install 'microtvm[zephyr]'"
 )
 
 

@@ -243,7 +243,10 @@ def test_doctor_finds_a_tool(cli: CommandLine) -> None:
     tools = {tool["name"]: tool for tool in cli.ok("doctor", "--json").json["tools"]}
     assert tools["make"]["found"] is True
     assert tools["make"]["version"] in version
-    assert "make" in cli.ok("doctor").out
+    text = cli.ok("doctor").out
+    assert "make" in text
+    for group in ("Arduino and AVR", "Zephyr", "flashing, one of a board's"):
+        assert text.count(f"optional, for {group}:") == 1
 
 
 def test_version_and_help(cli: CommandLine) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import shutil
+import tomllib
 from pathlib import Path
 
 import pytest
 
+from microtvm.cli import setup
+from microtvm.cli.setup import check_setup
 from microtvm.doctor import TOOLS, check_tools, install_line
-from microtvm.target import list_boards, load_board
+from microtvm.target import list_boards, list_programmers, load_board, load_programmer
+from tests.conftest import ROOT
 
 
 def fake(folder: Path, name: str, script: str) -> None:
@@ -66,6 +70,46 @@ def test_tool_that_does_not_run_has_no_version(
     status = next(status for status in check_tools() if status.tool.name == "make")
     assert status.found
     assert status.version == ""
+
+
+def test_every_flash_tool_and_what_zephyr_needs_are_in_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    monkeypatch.setenv("ZEPHYR_BASE", str(tmp_path))
+    monkeypatch.setenv("ZEPHYR_SDK_INSTALL_DIR", str(tmp_path))
+    monkeypatch.delenv("ZEPHYR_TOOLCHAIN_VARIANT", raising=False)
+    found = {status.tool.name: status for status in check_setup()}
+    for name in list_programmers():
+        if load_programmer(name).programs:
+            assert not found[name].found or name == "west"
+            assert found[name].tool.install
+    for name in ("ZEPHYR_BASE", "ZEPHYR_SDK_INSTALL_DIR"):
+        assert not found[name].found
+        assert "west " in found[name].tool.install
+    assert found["west"].tool.install
+    fake(tmp_path, "openocd", "")
+    (tmp_path / "sdk_version").write_text("0.17.0")
+    (tmp_path / "VERSION").write_text("VERSION_MAJOR = 3\nVERSION_MINOR = 7\nPATCHLEVEL = 0\n")
+    found = {status.tool.name: status for status in check_setup()}
+    assert found["openocd"].found
+    assert found["ZEPHYR_SDK_INSTALL_DIR"].path == tmp_path
+    assert found["ZEPHYR_BASE"].version == "3.7.0"
+    monkeypatch.setenv("ZEPHYR_TOOLCHAIN_VARIANT", "gnuarmemb")
+    found = {status.tool.name: status for status in check_setup()}
+    assert found["ZEPHYR_SDK_INSTALL_DIR"].tool.purpose.endswith("is gnuarmemb")
+
+
+def test_the_extra_is_what_the_package_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = project["optional-dependencies"]["zephyr"]
+    assert tuple(word.partition(">=")[0] for word in extra) == setup.ZEPHYR_PACKAGES
+    monkeypatch.setattr(setup, "ZEPHYR_PACKAGES", ("pip-that-is-not",))
+    (status,) = [s for s in check_setup() if s.tool.name == "the extra microtvm[zephyr]"]
+    assert not status.found
+    assert status.tool.purpose.endswith("; missing: pip-that-is-not")
+    assert status.tool.install == "pip install 'microtvm[zephyr]'"
 
 
 def test_install_line_for_known_and_unknown_programs() -> None:
