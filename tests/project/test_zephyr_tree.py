@@ -150,6 +150,7 @@ def test_no_tree(tmp_path: Path) -> None:
         build_project(project(tmp_path))
     assert "export ZEPHYR_BASE=FOLDER" in e.value.hint
     assert "west init" in e.value.hint
+    assert "pip install 'microtvm[zephyr]'" in e.value.hint
 
 
 def test_what_is_no_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
