@@ -19,7 +19,7 @@ from microtvm.device import Session
 from microtvm.errors import UserError
 from microtvm.frontend import load_model
 from microtvm.graph.ir import Graph
-from microtvm.inference import Progress, boot, silent
+from microtvm.inference import Heard, Progress, boot, silent
 from microtvm.npz import Inputs, random_inputs
 from microtvm.ops.evaluate import evaluate_graph
 from microtvm.pipeline import transform
@@ -245,6 +245,7 @@ def diff_project(
     progress: Progress = silent,
     place: Place = ANYWHERE,
     options: Mapping[str, Value] | None = None,
+    on_log: Heard | None = None,
 ) -> Report:
     """Compares a built project of `model` with the reference, for all inputs until one differs: in
     its emulator, or on the board at `place`, reached with the platform's `options`.
@@ -260,6 +261,7 @@ def diff_project(
     with tempfile.TemporaryDirectory(prefix="microtvm-") as scratch:
         booted = boot(project, Path(scratch), place=place, options=options)
         with booted.session as session:
+            session.on_log(on_log)
             _check_model(session, graph, model)
             given = random_inputs(session.model) if inputs is None else inputs
             compared = 0

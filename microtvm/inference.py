@@ -55,6 +55,9 @@ AROUND_RUN = 32
 """At most so many instructions of the server lie between its two readings of a board's counter,
 beside those of the model's run."""
 
+Heard = Callable[[str], None]
+"""Called with each piece of text that the application on the device prints."""
+
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is done, and how much there is."""
 
@@ -293,6 +296,7 @@ def run_project(
     timing: Timing | None = None,
     place: Place = ANYWHERE,
     options: Mapping[str, Value] | None = None,
+    on_log: Heard | None = None,
 ) -> RunResult:
     """Boot a built project, or open the link to the board at `place`, and run all inputs; without
     any, one run from a fixed seed.
@@ -304,6 +308,7 @@ def run_project(
         progress(waiting_text(project, place) or "starting", 0, 1)
         booted = boot(project, Path(scratch), timing=timing, place=place, options=options)
         with booted.session as session:
+            session.on_log(on_log)
             progress("running", 0, 1)
             given = random_inputs(session.model) if inputs is None else inputs
             runs = given.runs * 2 if len(given.runs) == 1 else given.runs

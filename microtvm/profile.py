@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from microtvm.errors import ToolError, UserError
-from microtvm.inference import Counts, Progress, RunResult, run_project, silent
+from microtvm.inference import Counts, Heard, Progress, RunResult, run_project, silent
 from microtvm.npz import Inputs
 from microtvm.project import Project, Value
 from microtvm.target import Board
@@ -101,6 +101,7 @@ def profile_project(
     *,
     progress: Progress = silent,
     options: Mapping[str, Value] | None = None,
+    on_log: Heard | None = None,
 ) -> Profile:
     """Run a built project as `run_project` does, and tell its second inference by operators.
 
@@ -108,7 +109,8 @@ def profile_project(
     the message says why.
     """
     require_counts(project.board)
-    return profile_of(run_project(project, inputs, progress=progress, options=options), project)
+    result = run_project(project, inputs, progress=progress, options=options, on_log=on_log)
+    return profile_of(result, project)
 
 
 def profile_of(result: RunResult, project: Project) -> Profile:

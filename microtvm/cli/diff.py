@@ -11,6 +11,7 @@ import click
 from microtvm.attach import Place
 from microtvm.cli.console import emit_json, emit_text, progress
 from microtvm.cli.option import compile_options, place_options, platform_options
+from microtvm.cli.printed import printed
 from microtvm.cli.run import Wanted, built_project, inputs_for
 from microtvm.diff import DEFAULT_TOLERANCE, Report, diff_project
 from microtvm.pipeline import CompileOptions
@@ -68,20 +69,22 @@ def diff(
         target = folder or model
         inputs = inputs_for(target, input_file, compiling)
         project, steps = built_project(target, wanted, Path(temporary), report, building)
-        found = diff_project(
-            project,
-            model,
-            inputs,
-            tolerance=tolerance,
-            every=every,
-            strip_edges=compiling.strip_edges,
-            fold_channels=compiling.fold_channels,
-            progress=report,
-            place=place,
-            options=steps["open"],
-        )
+        with printed() as text:
+            found = diff_project(
+                project,
+                model,
+                inputs,
+                tolerance=tolerance,
+                every=every,
+                strip_edges=compiling.strip_edges,
+                fold_channels=compiling.fold_channels,
+                progress=report,
+                place=place,
+                options=steps["open"],
+                on_log=text.heard,
+            )
     if as_json:
-        emit_json(found.as_json())
+        emit_json(found.as_json() | {"log": text.lines})
     else:
         _print(found)
     context.exit(0 if found.finding is None else 1)

@@ -9,6 +9,7 @@ import click
 
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress
 from microtvm.cli.option import compile_options, platform_options, run_options
+from microtvm.cli.printed import printed
 from microtvm.cli.run import Wanted, built_project, inputs_for
 from microtvm.pipeline import CompileOptions
 from microtvm.profile import Profile, Row, profile_project, require_counts
@@ -45,9 +46,12 @@ def profile(
         wanted = Wanted(board_name, platform, options)
         inputs = inputs_for(target, input_file, compiling)
         project, steps = built_project(target, wanted, folder, report, compiling)
-        found = profile_project(project, inputs, progress=report, options=steps["open"])
+        with printed() as text:
+            found = profile_project(
+                project, inputs, progress=report, options=steps["open"], on_log=text.heard
+            )
     if as_json:
-        emit_json(found.as_json())
+        emit_json(found.as_json() | {"log": text.lines})
     else:
         _print(found)
 

@@ -22,6 +22,7 @@ from microtvm.attach import (
 from microtvm.cli.console import emit_json, emit_table, emit_text, progress, warn
 from microtvm.cli.footprint import footprint_json, footprint_rows, stack_json, stack_rows
 from microtvm.cli.option import compile_options, place_options, platform_options, run_options
+from microtvm.cli.printed import printed
 from microtvm.device import find_port, load_metadata
 from microtvm.errors import UserError
 from microtvm.inference import RunResult, described_inputs, prepare, run_project
@@ -81,11 +82,19 @@ def run(
         if flashing:
             report("flashing", 0, 1)
             flash_project(project, place, options=steps["flash"])
-        result = run_project(project, inputs, progress=report, place=place, options=steps["open"])
+        with printed() as text:
+            result = run_project(
+                project,
+                inputs,
+                progress=report,
+                place=place,
+                options=steps["open"],
+                on_log=text.heard,
+            )
     if output_file is not None:
         save_outputs(output_file, result.outputs)
     if as_json:
-        emit_json(result_json(result, project))
+        emit_json(result_json(result, project) | {"log": text.lines})
     else:
         _print(result, project)
 

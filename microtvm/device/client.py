@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from codecs import getincrementaldecoder
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -118,6 +119,7 @@ class Client:
         self._clock = clock
         self._decoder = FrameDecoder()
         self._text = bytearray()
+        self._letters = getincrementaldecoder("utf-8")("replace")
         self._quiet = False
         self._window: Window | None = None
         self._broken = ""
@@ -139,6 +141,7 @@ class Client:
         DeviceError when the process behind the link ends.
         """
         self._window = None
+        self._letters.reset()
         self._decoder.seed = 0
         self._broken = "the session did not begin"
         nonce = secrets.token_bytes(NONCE_BYTES)
@@ -331,8 +334,10 @@ class Client:
         """Whether the packet is the application's text."""
         if packet.data[1] != Kind.LOG:
             return False
-        if self.on_log:
-            self.on_log(packet.data[2:].decode("utf-8", "replace"))
+        # A letter may be cut in two where long text is.
+        text = self._letters.decode(packet.data[2:])
+        if self.on_log and text:
+            self.on_log(text)
         return True
 
     def _write(self, data: bytes, when: str) -> None:

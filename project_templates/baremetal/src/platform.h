@@ -62,6 +62,12 @@ void stack_check(void);
 /* main.c: never returns. */
 int main(void);
 
+/* main.c: text to the host, as a frame of its own; nothing while no host listens. Not from an interrupt. */
+void link_log(const char *text, size_t size);
+
+/* print.c: where printf() and puts() end. A line is sent when it ends, or is as long as a frame takes. */
+void print_text(const char *text, size_t size);
+
 /* From the linker script. */
 extern uint32_t mtvm_stack_start[];
 extern uint32_t mtvm_stack_end[];
