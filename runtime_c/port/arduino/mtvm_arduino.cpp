@@ -105,3 +105,24 @@ void mtvm_arduino_poll()
     mtvm_arduino_check();
     mtvm_server_poll(&server);
 }
+
+size_t MtvmLog::write(uint8_t character)
+{
+    line[filled++] = static_cast<char>(character);
+    if (character == '\n' || filled == sizeof line)
+        flush();
+    return 1;
+}
+
+size_t MtvmLog::write(const uint8_t *text, size_t size)
+{
+    for (size_t i = 0; i < size; i++)
+        write(text[i]);
+    return size;
+}
+
+void MtvmLog::flush()
+{
+    mtvm_server_log(&server, line, filled);
+    filled = 0;
+}
