@@ -52,6 +52,11 @@ void link_wait(void *context)
 	(void)k_sem_take(&arrived, K_FOREVER);
 }
 
+void link_wake(void)
+{
+	k_sem_give(&arrived);
+}
+
 #else
 
 #define POLL_US 100
@@ -76,6 +81,10 @@ void link_wait(void *context)
 	} else {
 		(void)k_usleep(POLL_US);
 	}
+}
+
+void link_wake(void)
+{
 }
 
 #endif

@@ -39,4 +39,7 @@ void link_write(void *context, const uint8_t *data, size_t size);
 /* Returns when something has arrived, or a little later. */
 void link_wait(void *context);
 
+/* Makes it return soon; from any thread or interrupt. */
+void link_wake(void);
+
 #endif

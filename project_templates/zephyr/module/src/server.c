@@ -4,6 +4,7 @@
  */
 #include "fatal.h"
 #include "link.h"
+#include "log.h"
 
 #include "mtvm_rpc.h"
 #include "mtvm_this_model.h"
@@ -110,6 +111,7 @@ static void serve(void *first, void *second, void *third)
 	}
 	for (;;) {
 		mtvm_server_poll(&server);
+		log_send(&server);
 	}
 }
 
@@ -120,6 +122,7 @@ int mtvm_server_start(void)
 	if (error != 0) {
 		return error;
 	}
+	log_init();
 #ifdef CONFIG_MICROTVM_SERVER_FATAL
 	/* The application may fail before the thread below has run. */
 	mtvm_crash.running = MTVM_CRASH_NO_OPERATOR;
