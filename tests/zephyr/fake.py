@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from microtvm.project import Project, create_project
+from microtvm.target import load_board
+from tests.project.image import TINY
+
 MPS2 = """\
 board:
   name: mps2
@@ -103,3 +107,14 @@ def program(folder: Path, name: str, script: str) -> Path:
     write(folder / name, f"#!/bin/sh\n{script}\n")
     (folder / name).chmod(0o755)
     return folder / name
+
+
+def zephyr_project(tmp_path: Path, name: str = "qemu-cortex-m3") -> Project:
+    """Of the model `tiny`, in the folder `p`."""
+    return create_project(TINY, load_board(name), tmp_path / "p", platform="zephyr")
+
+
+def fake_west(folder: Path, build: str, modules: str = "cmsis cmsis_6") -> Path:
+    """A west whose workspace has the modules, and whose build does what the script says."""
+    lines = "\n".join(rf"printf '%s\t%s\n' {name} /" for name in modules.split())
+    return program(folder, "west", f'if [ "$1" = list ]; then\n{lines}\nexit 0\nfi\n{build}')
