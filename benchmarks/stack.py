@@ -27,6 +27,7 @@ DIGITS = README.parent / "examples/digits/digits_int8.tflite"
 MOST_RATIO = 1.5
 """What a bound may be beside what is measured."""
 
+PLATFORM = "baremetal"
 CANCELLATIONS = 20
 """Tries: a run may be over before its cancellation arrives."""
 
@@ -47,7 +48,7 @@ def emulated_boards() -> list[str]:
     return [
         board.name
         for board in boards
-        if board.platforms[0] == "baremetal"
+        if PLATFORM in board.platforms
         and board.emulator is not None
         and board.emulator.kind == "qemu"
     ]
@@ -56,7 +57,7 @@ def emulated_boards() -> list[str]:
 def measure(name: str, model: Path) -> Stack:
     """Builds and runs the model; FitError where it does not fit."""
     with tempfile.TemporaryDirectory() as folder:
-        project = prepare(model, load_board(name), Path(folder) / "p")
+        project = prepare(model, load_board(name), Path(folder) / "p", platform=PLATFORM)
         report = stack_report(project)
         if report.bound is None:
             raise RuntimeError(f"{name}: {report.note}")

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.stack import DIGITS, emulated_boards, measure
 from microtvm.errors import FitError
 from microtvm.project import (
     Built,
@@ -23,7 +24,7 @@ from microtvm.stack.flow import Flow
 from microtvm.stack.memory import Memory
 from microtvm.target import data_folder, load_board
 from tests.conftest import require_tool
-from tests.project.image import TINY, require_board_tools
+from tests.project.image import EMULATED, TINY, require_board_tools
 
 CALL = re.compile(r"^ *([0-9a-f]+):\s+(?:bl|jal|call|c\.jal)\s+(?:ra,\s*)?(?:0x)?([0-9a-f]+)\b")
 
@@ -119,6 +120,15 @@ def test_path_is_of_functions_that_call_each_other(image: Built) -> None:
     assert names[:3] == ["mtvm_start", "main", "mtvm_server_poll"]
     assert report.usable_bytes == image.project.stack_bytes - STACK_GUARD_BYTES
     check_stack(image.project)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("name", sorted(set(emulated_boards()) - set(EMULATED)))
+def test_boards_whose_first_platform_is_another(name: str) -> None:
+    """On bare metal they are as the others are: the server runs, within the bound."""
+    require_board_tools(load_board(name))
+    found = measure(name, DIGITS)
+    assert found.measured <= found.bound <= 1.5 * found.measured
 
 
 def test_too_small_a_reserve_is_refused(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.stack import emulated_boards
 from microtvm.device import EmulatorTransport, Session, Timing
 from microtvm.device.crash import Crash
 from microtvm.errors import BoardError, DeviceError, UserError
@@ -21,9 +22,9 @@ from microtvm.project import (
     watchdog_warning,
 )
 from microtvm.target import load_board
-from tests.project.image import EMULATED, TINY, require_board_tools
+from tests.project.image import TINY, require_board_tools
 
-WATCHED = [name for name in EMULATED if load_board(name).watchdog is not None]
+WATCHED = [name for name in emulated_boards() if load_board(name).watchdog is not None]
 
 HANG, STUCK, SLOW = 100, 101, 102
 """What the first element of the input asks for: an operator that would switch the watchdog off, and
@@ -93,7 +94,8 @@ def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     board = load_board(request.param)
     require_board_tools(board)
     folder = tmp_path_factory.mktemp("watched")
-    project = create_project(misbehaving(folder), board, folder / "p", options={"watchdog_s": 1})
+    library, options = misbehaving(folder), {"watchdog_s": 1}
+    project = create_project(library, board, folder / "p", platform="baremetal", options=options)
     source = project.folder / "src"
     patch(source / "board.h", "u /* 1 s */", f"u / {FRACTION}u")
     patch(source / "fault.c", '#include "platform.h"\n', (
@@ -185,7 +187,7 @@ def test_nothing_else_is_reset(built: Built, link: EmulatorTransport) -> None:
 def test_boards_with_a_watchdog() -> None:
     assert WATCHED == [
         "qemu-mps2-an385", "qemu-mps2-an385-m0", "qemu-mps2-an386", "qemu-mps2-an500",
-        "qemu-mps2-an505", "qemu-mps3-an547",
+        "qemu-mps2-an505", "qemu-mps2-an521", "qemu-mps3-an547",
     ]  # fmt: skip
 
 
@@ -198,7 +200,7 @@ def test_board_without_one_says_so(tmp_path: Path) -> None:
     assert '[watchdog] to a board file of your own that has inherits = ["qemu-riscv32"]' in (
         caught.value.hint
     )
-    assert "qemu-mps2-an521" not in caught.value.hint
+    assert "qemu-microbit" not in caught.value.hint
     assert not (tmp_path / "p").exists()
 
 
