@@ -23,14 +23,14 @@ void print_text(const char *text, size_t size)
 }
 
 #ifdef __PICOLIBC__
-static int put(char character, FILE *stream)
+static int put_character(char character, FILE *stream)
 {
     (void)stream;
     print_text(&character, 1);
     return (unsigned char)character;
 }
 
-static FILE link_stream = FDEV_SETUP_STREAM(put, NULL, NULL, _FDEV_SETUP_WRITE);
+static FILE link_stream = FDEV_SETUP_STREAM(put_character, NULL, NULL, _FDEV_SETUP_WRITE);
 FILE *const stdout = &link_stream;
 FILE *const stderr = &link_stream;
 #else
