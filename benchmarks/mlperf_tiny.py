@@ -23,6 +23,7 @@ from rich.table import Table
 # As a script it does not find the folder that it is in as a package.
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks.boards import first_choice_boards
 from benchmarks.measure import (
     CORTEX_M4,
     MODELS,
@@ -35,12 +36,6 @@ from benchmarks.measure import (
 from benchmarks.picture import draw, require_matplotlib
 from benchmarks.readme import IN_README, PICTURE, update_readme
 from microtvm.errors import FitError, MicrotvmError
-from microtvm.target import list_boards, load_board
-
-
-def emulated_boards() -> list[str]:
-    """Those that the benchmark runs on where none is chosen."""
-    return [name for name in list_boards() if "baremetal" in load_board(name).platforms]
 
 
 def whole(value: int | None) -> str:
@@ -186,7 +181,7 @@ def main(
     log = Console(stderr=True, highlight=False)
     folder = default_models() if models is None else models
     found: dict[str, list[Measurement]] = {}
-    wanted = dict.fromkeys(boards or emulated_boards(), chosen or MODELS)
+    wanted = dict.fromkeys(boards or first_choice_boards(), chosen or MODELS)
     for board, names in (IN_README if update_readme else wanted).items():
         rows = run(folder, names, board, log)
         if rows:

@@ -14,20 +14,20 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.boards import PLATFORM, emulated_boards
 from benchmarks.readme import README
 from microtvm.device.result import OverdueError
 from microtvm.errors import FitError
 from microtvm.inference import boot, prepare
 from microtvm.npz import random_inputs
 from microtvm.project import stack_report
-from microtvm.target import list_boards, load_board
+from microtvm.target import load_board
 
 DIGITS = README.parent / "examples/digits/digits_int8.tflite"
 
 MOST_RATIO = 1.5
 """What a bound may be beside what is measured."""
 
-PLATFORM = "baremetal"
 CANCELLATIONS = 20
 """Tries: a run may be over before its cancellation arrives."""
 
@@ -40,18 +40,6 @@ class Stack:
     bound: int
     measured: int
     path: str
-
-
-def emulated_boards() -> list[str]:
-    """Bare-metal boards that QEMU emulates."""
-    boards = [load_board(name) for name in list_boards()]
-    return [
-        board.name
-        for board in boards
-        if PLATFORM in board.platforms
-        and board.emulator is not None
-        and board.emulator.kind == "qemu"
-    ]
 
 
 def measure(name: str, model: Path) -> Stack:

@@ -7,20 +7,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from benchmarks.boards import first_choice_boards
 from microtvm.device import Session
 from microtvm.errors import MicrotvmError
 from microtvm.project import Built, Project, build_project, create_project, stack_report
-from microtvm.target import Board, list_boards, load_board
+from microtvm.target import Board, load_board
 from microtvm.util import Array
 from tests.conftest import require_tool
 
 HERE = Path(__file__).resolve().parent
 TINY = HERE / "tiny"
-EMULATED = [
-    name
-    for name in list_boards()
-    if load_board(name).platforms[0] == "baremetal" and load_board(name).emulator is not None
-]
+EMULATED = first_choice_boards()
 """Boards whose projects make builds, and which QEMU emulates."""
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.stack import DIGITS, emulated_boards, measure
+from benchmarks.boards import emulated_boards
+from benchmarks.stack import DIGITS, measure
 from microtvm.errors import FitError
 from microtvm.project import (
     Built,

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.stack import emulated_boards
+from benchmarks.boards import emulated_boards
 from microtvm.device import EmulatorTransport, Session, Timing
 from microtvm.device.crash import Crash
 from microtvm.errors import BoardError, DeviceError, UserError
