@@ -30,7 +30,7 @@ def stack_report(project: Project) -> StackReport:
         note = f"the platform {project.platform.name} has its own stacks on {project.board.name}"
         return StackReport(None, 0, note)
     usable = project.stack_bytes - guard
-    floats = any(feature.startswith("fpu") for feature in project.board.cpu.features)
+    floats = project.board.cpu.has("fpu-single")
     try:
         state = project.elf.stat()
         bound = _bound(project.elf, state.st_mtime_ns, state.st_size, floats)
