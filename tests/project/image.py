@@ -53,3 +53,20 @@ def check_stack_bound(project: Project, session: Session, inputs: Mapping[str, A
     assert report.bound.total <= report.usable_bytes
     measured = session.stack_peak()
     assert measured <= report.bound.total <= 1.5 * measured, f"{measured}: {report.bound}"
+
+
+def patch(file: Path, old: str, new: str) -> None:
+    """Replaces what stands in the file exactly once."""
+    text = file.read_text()
+    assert text.count(old) == 1, (file, old)
+    file.write_text(text.replace(old, new))
+
+
+def spoil(source: Path, mischief: str) -> None:
+    """Makes the operators of the model `tiny` do as its input says: both call `wait_if_slow`, the
+    second also `misbehave`, which `mischief` defines."""
+    patch(source, "#include <math.h>\n", f"#include <math.h>\n{mischief}")
+    wait = "    wait_if_slow(arena);\n"
+    loop = "    for (int o = 0; o < OUTPUTS; o++) {\n        "
+    patch(source, f"{loop}int32_t value", f"{wait}{loop}int32_t value")
+    patch(source, f"{loop}y[o]", f"{wait}    misbehave(arena);\n{loop}y[o]")

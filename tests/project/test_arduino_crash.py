@@ -20,8 +20,9 @@ from microtvm.project import Built, build_project, create_project, watchdog_warn
 from microtvm.project.arduino import CORES
 from microtvm.target import load_board
 from tests.conftest import ROOT, require_tool
+from tests.project.image import patch, spoil
 from tests.project.test_arduino import tiny, without_cli
-from tests.project.test_watchdog import inputs, patch
+from tests.project.test_watchdog import inputs
 
 MEGA, QEMU = "arduino-mega2560", "qemu-mega2560"
 
@@ -82,16 +83,7 @@ static void misbehave(const volatile uint8_t *x)
 def misbehaving(folder: Path) -> Path:
     """The library with operators that do as the input says."""
     library = tiny(folder)
-    source = library / "tiny.c"
-    patch(source, "#include <math.h>\n", f"#include <math.h>\n{MISCHIEF}")
-    patch(source, "    for (int o = 0; o < OUTPUTS; o++) {\n        int32_t value", (
-        "    wait_if_slow(arena);\n"
-        "    for (int o = 0; o < OUTPUTS; o++) {\n        int32_t value"
-    ))  # fmt: skip
-    patch(source, "    for (int o = 0; o < OUTPUTS; o++) {\n        y[o]", (
-        "    wait_if_slow(arena);\n    misbehave(arena);\n"
-        "    for (int o = 0; o < OUTPUTS; o++) {\n        y[o]"
-    ))  # fmt: skip
+    spoil(library / "tiny.c", MISCHIEF)
     return library
 
 

@@ -12,8 +12,9 @@ from microtvm.attach import open_project
 from microtvm.project import Built, build_project, create_project
 from microtvm.target import load_board
 from tests.conftest import require_tool
+from tests.project.image import patch
 from tests.project.test_arduino import MEGA, tiny, without_cli
-from tests.project.test_watchdog import inputs, patch
+from tests.project.test_watchdog import inputs
 
 LINE_BYTES = 64
 LONG = "m" * 100

@@ -22,7 +22,7 @@ from microtvm.project import (
     watchdog_warning,
 )
 from microtvm.target import load_board
-from tests.project.image import TINY, require_board_tools
+from tests.project.image import TINY, patch, require_board_tools, spoil
 
 WATCHED = [name for name in emulated_boards() if load_board(name).watchdog is not None]
 
@@ -53,7 +53,6 @@ static void wait_if_slow(const uint8_t *x)
 
 static void misbehave(const uint8_t *x)
 {{
-    wait_if_slow(x);
     stuck = x[0] == 101;
     if (x[0] == 100) {{
         REGISTER(BOARD_WATCHDOG_BASE + 8u) = 0;
@@ -64,26 +63,11 @@ static void misbehave(const uint8_t *x)
 """
 
 
-def patch(file: Path, old: str, new: str) -> None:
-    text = file.read_text()
-    assert text.count(old) == 1, (file, old)
-    file.write_text(text.replace(old, new))
-
-
 def misbehaving(folder: Path) -> Path:
     """The hand-written model, whose operators do as the input says."""
     library = folder / "library"
     shutil.copytree(TINY, library)
-    source = library / "tiny.c"
-    patch(source, "#include <math.h>\n", f"#include <math.h>\n{MISCHIEF}")
-    patch(source, "    for (int o = 0; o < OUTPUTS; o++) {\n        int32_t value", (
-        "    wait_if_slow(arena);\n"
-        "    for (int o = 0; o < OUTPUTS; o++) {\n        int32_t value"
-    ))  # fmt: skip
-    patch(source, "    for (int o = 0; o < OUTPUTS; o++) {\n        y[o]", (
-        "    misbehave(arena);\n"
-        "    for (int o = 0; o < OUTPUTS; o++) {\n        y[o]"
-    ))  # fmt: skip
+    spoil(library / "tiny.c", MISCHIEF)
     return library
 
 
